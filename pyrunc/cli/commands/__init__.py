@@ -1,0 +1,1 @@
+"""One module per command, reached through the table in cli.main alone."""

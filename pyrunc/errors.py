@@ -1,0 +1,54 @@
+"""The one error a user is shown: what failed, where, why, and the way out if we know it.
+
+Kinds are what a caller can act on; each face maps them in one table of its own. All but the last
+three are chosen by hand: ENOENT on a /proc file is not "no such container". Sentences that callers
+match byte for byte (podman, containerd, CRI-O) are the `what` of an error, alone on their line.
+"""
+
+from __future__ import annotations
+
+from errno import EACCES, ENOSYS, EPERM
+from posix import strerror
+
+INVALID, NOT_FOUND, CONFLICT, WRONG_STATE = "invalid", "not found", "conflict", "wrong state"
+DENIED, UNSUPPORTED, INTERNAL = "denied", "unsupported", "internal"
+_KIND_OF_ERRNO = {EPERM: DENIED, EACCES: DENIED, ENOSYS: UNSUPPORTED}
+
+
+class PyruncError(Exception):
+    """`what`: the sentence; `where`: a path or a JSON pointer; `why`: the cause; `hint`: a way out."""
+
+    def __init__(self, kind: str, what: str, where: str = "", why: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.kind, self.what, self.where, self.why, self.hint = kind, what, where, why, hint
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.what, self.where, self.why) if part)
+
+    @classmethod
+    def from_errno(cls, code: int, what: str, where: str = "", hint: str = "") -> PyruncError:
+        return cls(_KIND_OF_ERRNO.get(code, INTERNAL), what, where, describe_errno(code), hint)
+
+    def prefixed(self, words: str) -> PyruncError:
+        """The same error, said from one floor up: `words` are put before its sentence."""
+        return type(self)(self.kind, f"{words}: {self.what}", self.where, self.why, self.hint)
+
+
+def describe_errno(code: int) -> str:
+    """As Go's syscall package words it, which callers match in lower case: "no such file or directory"."""
+    text = strerror(code)
+    return text[:1].lower() + text[1:]
+
+
+class doing:
+    """`with doing("write cgroup limit", path):` an OSError from below leaves as a PyruncError."""
+
+    def __init__(self, what: str, where: str = "") -> None:
+        self.what, self.where = what, where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OSError):
+            raise PyruncError.from_errno(error.errno or 0, self.what, self.where) from error

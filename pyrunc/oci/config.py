@@ -1,0 +1,705 @@
+"""config.json as Records: one Record per object of the specification, one parse function each.
+
+Field names are the specification's, in our spelling; `origin` is the JSON pointer of the object. Absent
+and `null` are the same. Values are taken over unconverted: what they mean is decided in `plan`.
+"""
+
+from __future__ import annotations
+
+from pyrunc.oci.node import Node
+from pyrunc.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Root(Record):
+    path: str
+    readonly: bool = False
+    origin: str = "/root"
+
+
+class IdMapping(Record):
+    container_id: int
+    host_id: int
+    size: int
+
+
+class Mount(Record):
+    destination: str
+    type: str = ""
+    source: str = ""
+    options: tuple[str, ...] = ()
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
+    origin: str = ""
+
+
+class ConsoleSize(Record):
+    height: int
+    width: int
+
+
+class User(Record):
+    uid: int = 0
+    gid: int = 0
+    umask: int | None = None
+    additional_gids: tuple[int, ...] = ()
+    origin: str = "/process/user"
+
+
+class Capabilities(Record):
+    bounding: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    inheritable: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+    origin: str = "/process/capabilities"
+
+
+class Rlimit(Record):
+    type: str
+    soft: int
+    hard: int
+    origin: str = ""
+
+
+class Scheduler(Record):
+    policy: str
+    nice: int = 0
+    priority: int = 0
+    flags: tuple[str, ...] = ()
+    runtime: int = 0
+    deadline: int = 0
+    period: int = 0
+    origin: str = "/process/scheduler"
+
+
+class IoPriority(Record):
+    scheduling_class: str
+    priority: int = 0
+    origin: str = "/process/ioPriority"
+
+
+class CpuAffinity(Record):
+    initial: str = ""
+    final: str = ""
+    origin: str = "/process/execCPUAffinity"
+
+
+class Process(Record):
+    terminal: bool = False
+    console_size: ConsoleSize | None = None
+    user: User = User()
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    cwd: str = ""
+    capabilities: Capabilities | None = None
+    rlimits: tuple[Rlimit, ...] = ()
+    no_new_privileges: bool = False
+    apparmor_profile: str = ""
+    selinux_label: str = ""
+    oom_score_adj: int | None = None
+    scheduler: Scheduler | None = None
+    io_priority: IoPriority | None = None
+    exec_cpu_affinity: CpuAffinity | None = None
+    origin: str = "/process"
+
+
+class Hook(Record):
+    """`env` is None when absent: the hook then inherits (runtime reference 2.2)."""
+
+    path: str
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] | None = None
+    timeout_seconds: int | None = None
+    origin: str = ""
+
+
+class Hooks(Record):
+    prestart: tuple[Hook, ...] = ()
+    create_runtime: tuple[Hook, ...] = ()
+    create_container: tuple[Hook, ...] = ()
+    start_container: tuple[Hook, ...] = ()
+    poststart: tuple[Hook, ...] = ()
+    poststop: tuple[Hook, ...] = ()
+
+
+class Namespace(Record):
+    """`path` is empty for a namespace of the container's own."""
+
+    type: str
+    path: str = ""
+    origin: str = ""
+
+
+class TimeOffset(Record):
+    clock: str  # monotonic, boottime
+    seconds: int = 0
+    nanoseconds: int = 0
+    origin: str = ""
+
+
+class Device(Record):
+    type: str
+    path: str
+    major: int = 0
+    minor: int = 0
+    file_mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    origin: str = ""
+
+
+class NetDevice(Record):
+    host_name: str
+    name: str = ""
+    origin: str = ""
+
+
+class DeviceRule(Record):
+    """One entry of resources.devices. None of `major`, `minor` means every one."""
+
+    allow: bool
+    type: str = "a"
+    major: int | None = None
+    minor: int | None = None
+    access: str = "rwm"
+    origin: str = ""
+
+
+class Memory(Record):
+    limit: int | None = None
+    reservation: int | None = None
+    swap: int | None = None
+    kernel: int | None = None
+    kernel_tcp: int | None = None
+    swappiness: int | None = None
+    disable_oom_killer: bool | None = None
+    use_hierarchy: bool | None = None
+    check_before_update: bool = False
+    origin: str = "/linux/resources/memory"
+
+
+class Cpu(Record):
+    shares: int | None = None
+    quota: int | None = None
+    burst: int | None = None
+    period: int | None = None
+    realtime_runtime: int | None = None
+    realtime_period: int | None = None
+    cpus: str = ""
+    mems: str = ""
+    idle: int | None = None
+    origin: str = "/linux/resources/cpu"
+
+
+class WeightDevice(Record):
+    major: int
+    minor: int
+    weight: int | None = None
+    leaf_weight: int | None = None
+    origin: str = ""
+
+
+class ThrottleDevice(Record):
+    major: int
+    minor: int
+    rate: int
+    origin: str = ""
+
+
+class BlockIo(Record):
+    weight: int | None = None
+    leaf_weight: int | None = None
+    weight_device: tuple[WeightDevice, ...] = ()
+    throttle_read_bps: tuple[ThrottleDevice, ...] = ()
+    throttle_write_bps: tuple[ThrottleDevice, ...] = ()
+    throttle_read_iops: tuple[ThrottleDevice, ...] = ()
+    throttle_write_iops: tuple[ThrottleDevice, ...] = ()
+    origin: str = "/linux/resources/blockIO"
+
+
+class HugepageLimit(Record):
+    page_size: str
+    limit: int
+    origin: str = ""
+
+
+class NetworkPriority(Record):
+    name: str
+    priority: int
+
+
+class Network(Record):
+    class_id: int | None = None
+    priorities: tuple[NetworkPriority, ...] = ()
+    origin: str = "/linux/resources/network"
+
+
+class Rdma(Record):
+    device: str
+    hca_handles: int | None = None
+    hca_objects: int | None = None
+    origin: str = ""
+
+
+class Resources(Record):
+    devices: tuple[DeviceRule, ...] = ()
+    memory: Memory | None = None
+    cpu: Cpu | None = None
+    pids_limit: int | None = None
+    block_io: BlockIo | None = None
+    hugepage_limits: tuple[HugepageLimit, ...] = ()
+    network: Network | None = None
+    rdma: tuple[Rdma, ...] = ()
+    unified: tuple[tuple[str, str], ...] = ()
+    origin: str = "/linux/resources"
+
+
+class SeccompArg(Record):
+    index: int
+    value: int
+    value_two: int = 0
+    op: str = "SCMP_CMP_EQ"
+    origin: str = ""
+
+
+class SeccompSyscall(Record):
+    names: tuple[str, ...]
+    action: str
+    errno_ret: int | None = None
+    args: tuple[SeccompArg, ...] = ()
+    origin: str = ""
+
+
+class Seccomp(Record):
+    """`flags` is None when absent: runc's default for it then holds (runtime reference 2.8)."""
+
+    default_action: str
+    default_errno_ret: int | None = None
+    architectures: tuple[str, ...] = ()
+    flags: tuple[str, ...] | None = None
+    listener_path: str = ""
+    listener_metadata: str = ""
+    syscalls: tuple[SeccompSyscall, ...] = ()
+    origin: str = "/linux/seccomp"
+
+
+class IntelRdt(Record):
+    clos_id: str = ""
+    schemata: tuple[str, ...] = ()
+    l3_cache_schema: str = ""
+    mem_bw_schema: str = ""
+    enable_monitoring: bool = False
+    origin: str = "/linux/intelRdt"
+
+
+class Personality(Record):
+    domain: str
+    flags: tuple[str, ...] = ()
+    origin: str = "/linux/personality"
+
+
+class MemoryPolicy(Record):
+    mode: str
+    nodes: str = ""
+    flags: tuple[str, ...] = ()
+    origin: str = "/linux/memoryPolicy"
+
+
+class Linux(Record):
+    """`resources` is None when absent, which for rootless containers means: no cgroup was asked for."""
+
+    namespaces: tuple[Namespace, ...] = ()
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
+    time_offsets: tuple[TimeOffset, ...] = ()
+    devices: tuple[Device, ...] = ()
+    net_devices: tuple[NetDevice, ...] = ()
+    cgroups_path: str = ""
+    resources: Resources | None = None
+    rootfs_propagation: str = ""
+    masked_paths: tuple[str, ...] = ()
+    readonly_paths: tuple[str, ...] = ()
+    mount_label: str = ""
+    seccomp: Seccomp | None = None
+    sysctl: tuple[tuple[str, str], ...] = ()
+    intel_rdt: IntelRdt | None = None
+    personality: Personality | None = None
+    memory_policy: MemoryPolicy | None = None
+    origin: str = "/linux"
+
+
+class Config(Record):
+    """`root` and `process` are None when absent; `create` needs the first, `start` the second."""
+
+    oci_version: str
+    root: Root | None = None
+    hostname: str = ""
+    domainname: str = ""
+    mounts: tuple[Mount, ...] = ()
+    process: Process | None = None
+    hooks: Hooks = Hooks()
+    annotations: tuple[tuple[str, str], ...] = ()
+    linux: Linux = Linux()
+    has_linux: bool = False
+
+
+def parse_config(document: dict[str, Any]) -> Config:
+    """The whole document. Raises PyruncError INVALID with a JSON pointer."""
+    node = Node(document)
+    root, process, hooks, linux = (node.child(name) for name in ("root", "process", "hooks", "linux"))
+    return Config(
+        oci_version=node.need_text("ociVersion"),
+        root=Root(path=root.need_text("path"), readonly=root.flag("readonly")) if root else None,
+        hostname=node.text("hostname"),
+        domainname=node.text("domainname"),
+        mounts=tuple(_parse_mount(item) for item in node.children("mounts")),
+        process=parse_process(process) if process else None,
+        hooks=_parse_hooks(hooks) if hooks else Hooks(),
+        annotations=node.pairs("annotations"),
+        linux=_parse_linux(linux) if linux else Linux(),
+        has_linux=linux is not None,
+    )
+
+
+def _parse_mount(node: Node) -> Mount:
+    return Mount(
+        destination=node.need_text("destination"),
+        type=node.text("type"),
+        source=node.text("source"),
+        options=node.texts("options"),
+        uid_mappings=_parse_mappings(node, "uidMappings"),
+        gid_mappings=_parse_mappings(node, "gidMappings"),
+        origin=node.pointer,
+    )
+
+
+def _parse_mappings(node: Node, name: str) -> tuple[IdMapping, ...]:
+    return tuple(
+        IdMapping(
+            container_id=item.need_number("containerID"),
+            host_id=item.need_number("hostID"),
+            size=item.need_number("size"),
+        )
+        for item in node.children(name)
+    )
+
+
+def parse_process(node: Node) -> Process:
+    """A process object: of config.json, or the file that `exec --process` names."""
+    size, user = node.child("consoleSize"), node.child("user")
+    capabilities, scheduler = node.child("capabilities"), node.child("scheduler")
+    io_priority, affinity = node.child("ioPriority"), node.child("execCPUAffinity")
+    return Process(
+        terminal=node.flag("terminal"),
+        console_size=ConsoleSize(height=size.need_number("height"), width=size.need_number("width"))
+        if size
+        else None,
+        user=_parse_user(user) if user else User(origin=f"{node.pointer}/user"),
+        args=node.texts("args"),
+        env=node.texts("env"),
+        cwd=node.text("cwd"),
+        capabilities=_parse_capabilities(capabilities) if capabilities else None,
+        rlimits=tuple(
+            Rlimit(
+                type=item.need_text("type"),
+                soft=item.need_number("soft"),
+                hard=item.need_number("hard"),
+                origin=item.pointer,
+            )
+            for item in node.children("rlimits")
+        ),
+        no_new_privileges=node.flag("noNewPrivileges"),
+        apparmor_profile=node.text("apparmorProfile"),
+        selinux_label=node.text("selinuxLabel"),
+        oom_score_adj=node.maybe_number("oomScoreAdj"),
+        scheduler=_parse_scheduler(scheduler) if scheduler else None,
+        io_priority=IoPriority(
+            scheduling_class=io_priority.need_text("class"),
+            priority=io_priority.number("priority"),
+            origin=io_priority.pointer,
+        )
+        if io_priority
+        else None,
+        exec_cpu_affinity=CpuAffinity(
+            initial=affinity.text("initial"), final=affinity.text("final"), origin=affinity.pointer
+        )
+        if affinity
+        else None,
+        origin=node.pointer,
+    )
+
+
+def _parse_user(node: Node) -> User:
+    return User(
+        uid=node.number("uid"),
+        gid=node.number("gid"),
+        umask=node.maybe_number("umask"),
+        additional_gids=node.numbers("additionalGids"),
+        origin=node.pointer,
+    )
+
+
+def _parse_capabilities(node: Node) -> Capabilities:
+    return Capabilities(
+        bounding=node.texts("bounding"),
+        effective=node.texts("effective"),
+        permitted=node.texts("permitted"),
+        inheritable=node.texts("inheritable"),
+        ambient=node.texts("ambient"),
+        origin=node.pointer,
+    )
+
+
+def _parse_scheduler(node: Node) -> Scheduler:
+    return Scheduler(
+        policy=node.need_text("policy"),
+        nice=node.number("nice"),
+        priority=node.number("priority"),
+        flags=node.texts("flags"),
+        runtime=node.number("runtime"),
+        deadline=node.number("deadline"),
+        period=node.number("period"),
+        origin=node.pointer,
+    )
+
+
+def _parse_hooks(node: Node) -> Hooks:
+    return Hooks(
+        prestart=_parse_hook_list(node, "prestart"),
+        create_runtime=_parse_hook_list(node, "createRuntime"),
+        create_container=_parse_hook_list(node, "createContainer"),
+        start_container=_parse_hook_list(node, "startContainer"),
+        poststart=_parse_hook_list(node, "poststart"),
+        poststop=_parse_hook_list(node, "poststop"),
+    )
+
+
+def _parse_hook_list(node: Node, name: str) -> tuple[Hook, ...]:
+    return tuple(
+        Hook(
+            path=item.need_text("path"),
+            args=item.texts("args"),
+            env=item.texts("env") if item.has("env") else None,
+            timeout_seconds=item.maybe_number("timeout"),
+            origin=item.pointer,
+        )
+        for item in node.children(name)
+    )
+
+
+def _parse_linux(node: Node) -> Linux:
+    resources, seccomp, rdt = node.child("resources"), node.child("seccomp"), node.child("intelRdt")
+    personality, memory_policy = node.child("personality"), node.child("memoryPolicy")
+    return Linux(
+        namespaces=tuple(
+            Namespace(type=item.need_text("type"), path=item.text("path"), origin=item.pointer)
+            for item in node.children("namespaces")
+        ),
+        uid_mappings=_parse_mappings(node, "uidMappings"),
+        gid_mappings=_parse_mappings(node, "gidMappings"),
+        time_offsets=tuple(
+            TimeOffset(
+                clock=clock, seconds=item.number("secs"), nanoseconds=item.number("nanosecs"), origin=item.pointer
+            )
+            for clock, item in node.members("timeOffsets")
+        ),
+        devices=tuple(_parse_device(item) for item in node.children("devices")),
+        net_devices=tuple(
+            NetDevice(host_name=key, name=item.text("name"), origin=item.pointer)
+            for key, item in node.members("netDevices")
+        ),
+        cgroups_path=node.text("cgroupsPath"),
+        resources=parse_resources(resources) if resources else None,
+        rootfs_propagation=node.text("rootfsPropagation"),
+        masked_paths=node.texts("maskedPaths"),
+        readonly_paths=node.texts("readonlyPaths"),
+        mount_label=node.text("mountLabel"),
+        seccomp=_parse_seccomp(seccomp) if seccomp else None,
+        sysctl=node.pairs("sysctl"),
+        intel_rdt=IntelRdt(
+            clos_id=rdt.text("closID"),
+            schemata=rdt.texts("schemata"),
+            l3_cache_schema=rdt.text("l3CacheSchema"),
+            mem_bw_schema=rdt.text("memBwSchema"),
+            enable_monitoring=rdt.flag("enableMonitoring"),
+        )
+        if rdt
+        else None,
+        personality=Personality(domain=personality.need_text("domain"), flags=personality.texts("flags"))
+        if personality
+        else None,
+        memory_policy=MemoryPolicy(
+            mode=memory_policy.need_text("mode"),
+            nodes=memory_policy.text("nodes"),
+            flags=memory_policy.texts("flags"),
+        )
+        if memory_policy
+        else None,
+    )
+
+
+def _parse_device(node: Node) -> Device:
+    return Device(
+        type=node.need_text("type"),
+        path=node.need_text("path"),
+        major=node.number("major"),
+        minor=node.number("minor"),
+        file_mode=node.maybe_number("fileMode"),
+        uid=node.maybe_number("uid"),
+        gid=node.maybe_number("gid"),
+        origin=node.pointer,
+    )
+
+
+def parse_resources(node: Node) -> Resources:
+    """A resources object: of config.json, or what `update --resources` brings."""
+    memory, cpu, block_io = node.child("memory"), node.child("cpu"), node.child("blockIO")
+    pids, network = node.child("pids"), node.child("network")
+    return Resources(
+        devices=tuple(
+            DeviceRule(
+                allow=item.flag("allow"),
+                type=item.text("type", "a") or "a",
+                major=_wildcard(item.maybe_number("major")),
+                minor=_wildcard(item.maybe_number("minor")),
+                access=item.text("access", "rwm") or "rwm",
+                origin=item.pointer,
+            )
+            for item in node.children("devices")
+        ),
+        memory=_parse_memory(memory) if memory else None,
+        cpu=_parse_cpu(cpu) if cpu else None,
+        pids_limit=pids.maybe_number("limit") if pids else None,
+        block_io=_parse_block_io(block_io) if block_io else None,
+        hugepage_limits=tuple(
+            HugepageLimit(
+                page_size=item.need_text("pageSize"), limit=item.need_number("limit"), origin=item.pointer
+            )
+            for item in node.children("hugepageLimits")
+        ),
+        network=_parse_network(network) if network else None,
+        rdma=tuple(
+            Rdma(
+                device=name,
+                hca_handles=item.maybe_number("hcaHandles"),
+                hca_objects=item.maybe_number("hcaObjects"),
+                origin=item.pointer,
+            )
+            for name, item in node.members("rdma")
+        ),
+        unified=node.pairs("unified"),
+        origin=node.pointer,
+    )
+
+
+def _wildcard(number: int | None) -> int | None:
+    return None if number == -1 else number
+
+
+def _parse_memory(node: Node) -> Memory:
+    return Memory(
+        limit=node.maybe_number("limit"),
+        reservation=node.maybe_number("reservation"),
+        swap=node.maybe_number("swap"),
+        kernel=node.maybe_number("kernel"),
+        kernel_tcp=node.maybe_number("kernelTCP"),
+        swappiness=node.maybe_number("swappiness"),
+        disable_oom_killer=node.maybe_flag("disableOOMKiller"),
+        use_hierarchy=node.maybe_flag("useHierarchy"),
+        check_before_update=node.flag("checkBeforeUpdate"),
+        origin=node.pointer,
+    )
+
+
+def _parse_cpu(node: Node) -> Cpu:
+    return Cpu(
+        shares=node.maybe_number("shares"),
+        quota=node.maybe_number("quota"),
+        burst=node.maybe_number("burst"),
+        period=node.maybe_number("period"),
+        realtime_runtime=node.maybe_number("realtimeRuntime"),
+        realtime_period=node.maybe_number("realtimePeriod"),
+        cpus=node.text("cpus"),
+        mems=node.text("mems"),
+        idle=node.maybe_number("idle"),
+        origin=node.pointer,
+    )
+
+
+def _parse_block_io(node: Node) -> BlockIo:
+    return BlockIo(
+        weight=node.maybe_number("weight"),
+        leaf_weight=node.maybe_number("leafWeight"),
+        weight_device=tuple(
+            WeightDevice(
+                major=item.need_number("major"),
+                minor=item.need_number("minor"),
+                weight=item.maybe_number("weight"),
+                leaf_weight=item.maybe_number("leafWeight"),
+                origin=item.pointer,
+            )
+            for item in node.children("weightDevice")
+        ),
+        throttle_read_bps=_parse_throttles(node, "throttleReadBpsDevice"),
+        throttle_write_bps=_parse_throttles(node, "throttleWriteBpsDevice"),
+        throttle_read_iops=_parse_throttles(node, "throttleReadIOPSDevice"),
+        throttle_write_iops=_parse_throttles(node, "throttleWriteIOPSDevice"),
+        origin=node.pointer,
+    )
+
+
+def _parse_throttles(node: Node, name: str) -> tuple[ThrottleDevice, ...]:
+    return tuple(
+        ThrottleDevice(
+            major=item.need_number("major"),
+            minor=item.need_number("minor"),
+            rate=item.need_number("rate"),
+            origin=item.pointer,
+        )
+        for item in node.children(name)
+    )
+
+
+def _parse_network(node: Node) -> Network:
+    return Network(
+        class_id=node.maybe_number("classID"),
+        priorities=tuple(
+            NetworkPriority(name=item.need_text("name"), priority=item.need_number("priority"))
+            for item in node.children("priorities")
+        ),
+        origin=node.pointer,
+    )
+
+
+def _parse_seccomp(node: Node) -> Seccomp:
+    return Seccomp(
+        default_action=node.need_text("defaultAction"),
+        default_errno_ret=node.maybe_number("defaultErrnoRet"),
+        architectures=node.texts("architectures"),
+        flags=node.texts("flags") if node.has("flags") else None,
+        listener_path=node.text("listenerPath"),
+        listener_metadata=node.text("listenerMetadata"),
+        syscalls=tuple(
+            SeccompSyscall(
+                names=item.texts("names"),
+                action=item.need_text("action"),
+                errno_ret=item.maybe_number("errnoRet"),
+                args=tuple(
+                    SeccompArg(
+                        index=arg.need_number("index"),
+                        value=arg.need_number("value"),
+                        value_two=arg.number("valueTwo"),
+                        op=arg.need_text("op"),
+                        origin=arg.pointer,
+                    )
+                    for arg in item.children("args")
+                ),
+                origin=item.pointer,
+            )
+            for item in node.children("syscalls")
+        ),
+    )

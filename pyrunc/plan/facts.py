@@ -1,0 +1,59 @@
+"""What the host is, as far as a plan depends on it. Filled by `linux.facts`, an argument everywhere here."""
+
+from __future__ import annotations
+
+from pyrunc.record import Record
+
+
+class Hierarchy(Record):
+    """One mounted cgroup v1 hierarchy.
+
+    `controllers`: as in /proc/self/cgroup ("cpu", "cpuacct"; "name=systemd" for a named one);
+    `mountpoint`: where it is mounted; `own_path`: our own cgroup in it, as seen from that mount.
+    """
+
+    controllers: tuple[str, ...]
+    mountpoint: str
+    own_path: str = "/"
+
+    @property
+    def name(self) -> str:
+        """How a hierarchy is called in state files and below /sys/fs/cgroup: "cpu,cpuacct", "systemd"."""
+        return ",".join(self.controllers).removeprefix("name=")
+
+
+class CgroupLayout(Record):
+    """Which cgroup file systems the host has. Pure v2: no hierarchies. Hybrid: both. None: neither.
+
+    `unified_mountpoint` is empty where cgroup2 isn't mounted; `unified_controllers` is what its root offers.
+    """
+
+    hierarchies: tuple[Hierarchy, ...] = ()
+    unified_mountpoint: str = ""
+    unified_own_path: str = "/"
+
+    @property
+    def is_v2(self) -> bool:
+        return not self.hierarchies and bool(self.unified_mountpoint)
+
+
+class HostFacts(Record):
+    """`machine`: uname -m. `capability_mask`: our own permitted capabilities, bit N for capability N.
+    `in_user_namespace`: our user namespace isn't the host's first one."""
+
+    machine: str = "x86_64"
+    kernel: tuple[int, int] = (6, 1)
+    uid: int = 0
+    gid: int = 0
+    capability_mask: int = (1 << 41) - 1
+    last_capability: int = 40
+    in_user_namespace: bool = False
+    namespaces: tuple[str, ...] = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+    cgroups: CgroupLayout = CgroupLayout()
+    has_apparmor: bool = False
+    has_selinux: bool = False
+
+    @property
+    def is_privileged(self) -> bool:
+        """May we mount and make namespaces without a user namespace of the container's own (CAP_SYS_ADMIN)?"""
+        return bool(self.capability_mask >> 21 & 1)
