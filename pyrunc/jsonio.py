@@ -26,14 +26,14 @@ class _Context:
     object_pairs_hook = None
     parse_float = float
     parse_int = int
-    memo: dict[str, str] = {}
+    memo: dict[str, str] = {}  # noqa: RUF012  (the scanner empties it after each document)
 
     @staticmethod
     def parse_constant(name: str) -> float:
         raise ValueError(f"{name} is not JSON")
 
 
-_scan = _json.make_scanner(_Context)  # type: ignore[attr-defined]
+_scan: Any = _json.make_scanner(_Context)  # type: ignore[arg-type]
 
 
 def loads(data: bytes, where: str = "") -> Any:
@@ -79,7 +79,7 @@ def dumps(value: Any, indent: int | None = None) -> str:
     return _pretty(value, indent, "\n")
 
 
-_encode = _json.make_encoder(  # type: ignore[attr-defined]
+_encode: Any = _json.make_encoder(
     None, _default, _json.encode_basestring, None, ":", ",", False, False, False
 )
 

@@ -55,5 +55,5 @@ class HostFacts(Record):
 
     @property
     def is_privileged(self) -> bool:
-        """May we mount and make namespaces without a user namespace of the container's own (CAP_SYS_ADMIN)?"""
+        """May we mount and make namespaces without a new user namespace (CAP_SYS_ADMIN)?"""
         return bool(self.capability_mask >> 21 & 1)

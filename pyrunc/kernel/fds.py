@@ -1,0 +1,126 @@
+"""Unix sockets and descriptors over them, without the 7 ms of the `socket` module (unix(7), cmsg(3))."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc.kernel import syscall
+from pyrunc.kernel.const import (
+    AF_UNIX,
+    MSG_CMSG_CLOEXEC,
+    MSG_NOSIGNAL,
+    SCM_RIGHTS,
+    SOCK_CLOEXEC,
+    SOCK_DGRAM,
+    SOCK_SEQPACKET,
+    SOCK_STREAM,
+    SOL_SOCKET,
+)
+
+_SUN_PATH = 108
+_MAXIMUM_FDS = 16
+
+
+def socket_pair() -> tuple[int, int]:
+    """Two ends that keep message boundaries (SOCK_SEQPACKET), both close-on-exec."""
+    ends = syscall.buffer(8)
+    syscall.call("socketpair", AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)
+    raw = ends.raw
+    return int.from_bytes(raw[:4], "little"), int.from_bytes(raw[4:], "little")
+
+
+def _address(path: str) -> bytes:
+    """struct sockaddr_un. A leading @ names the abstract namespace; a name that is too long goes through
+    a descriptor of its directory, which the caller has to hold open."""
+    name = path.encode("utf-8", "surrogateescape")
+    name = b"\0" + name[1:] if name.startswith(b"@") else name + b"\0"
+    return AF_UNIX.to_bytes(2, "little") + name
+
+
+def _with_address(call: str, fd: int, path: str) -> None:
+    if len(path.encode("utf-8", "surrogateescape")) < _SUN_PATH or path.startswith("@"):
+        address = _address(path)
+        syscall.call(call, fd, address, len(address))
+        return
+    directory, _, name = path.rpartition("/")
+    holder = posix.open(directory or "/", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    try:
+        address = _address(f"/proc/self/fd/{holder}/{name}")
+        syscall.call(call, fd, address, len(address))
+    finally:
+        posix.close(holder)
+
+
+def connect_stream(path: str) -> int:
+    """A stream connection to the socket at `path`. Raises OSError."""
+    fd = syscall.call("socket", AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)
+    try:
+        _with_address("connect", fd, path)
+    except OSError:
+        posix.close(fd)
+        raise
+    return fd
+
+
+def connect_datagram(path: str) -> int:
+    """A datagram socket whose peer is `path`. Raises OSError."""
+    fd = syscall.call("socket", AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
+    try:
+        _with_address("connect", fd, path)
+    except OSError:
+        posix.close(fd)
+        raise
+    return fd
+
+
+def bind_datagram(path: str) -> int:
+    """A datagram socket bound to `path`. Raises OSError."""
+    fd = syscall.call("socket", AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
+    try:
+        _with_address("bind", fd, path)
+    except OSError:
+        posix.close(fd)
+        raise
+    return fd
+
+
+def _words(*values: int) -> bytes:
+    return b"".join(value.to_bytes(8, "little") for value in values)
+
+
+def send(fd: int, data: bytes, fds: tuple[int, ...] = ()) -> None:
+    """sendmsg(2) of `data` (not empty) with `fds` as SCM_RIGHTS. Raises OSError."""
+    payload = syscall.buffer(data)
+    vector = syscall.buffer(_words(syscall.address(payload), len(data)))
+    control_bytes = b""
+    if fds:
+        rights = b"".join(item.to_bytes(4, "little") for item in fds)
+        control_bytes = _words(16 + len(rights)) + SOL_SOCKET.to_bytes(4, "little")
+        control_bytes += SCM_RIGHTS.to_bytes(4, "little") + rights + bytes(-len(rights) % 8)
+    control = syscall.buffer(control_bytes or bytes(1))
+    header = _words(0, 0, syscall.address(vector), 1)
+    header += _words(syscall.address(control) if fds else 0, len(control_bytes), 0)
+    syscall.call("sendmsg", fd, header, MSG_NOSIGNAL)
+
+
+def receive(fd: int, size: int = 4096) -> tuple[bytes, tuple[int, ...]]:
+    """recvmsg(2): (data, descriptors), the latter close-on-exec; empty data when the other end closed."""
+    payload = syscall.buffer(size)
+    vector = syscall.buffer(_words(syscall.address(payload), size))
+    control = syscall.buffer(16 + 4 * _MAXIMUM_FDS)
+    header = syscall.buffer(
+        _words(0, 0, syscall.address(vector), 1, syscall.address(control), len(control), 0)
+    )
+    while True:
+        try:
+            count = syscall.call("recvmsg", fd, header, MSG_CMSG_CLOEXEC)
+            break
+        except InterruptedError:
+            continue
+    raw = control.raw
+    used = int.from_bytes(header.raw[40:48], "little")
+    fds: tuple[int, ...] = ()
+    if used >= 16 and int.from_bytes(raw[12:16], "little") == SCM_RIGHTS:
+        length = int.from_bytes(raw[:8], "little")
+        fds = tuple(int.from_bytes(raw[i : i + 4], "little") for i in range(16, length, 4))
+    return payload.raw[:count], fds

@@ -1,0 +1,36 @@
+"""Signal names and numbers (signal(7)), without the 4 ms of the `signal` module."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+
+from pyrunc.errors import INVALID, PyruncError
+
+NUMBERS: dict[str, int] = {
+    name[3:]: int(number)
+    for name, number in vars(_signal).items()
+    if name.startswith("SIG") and "_" not in name and isinstance(number, int) and number > 0
+}
+NUMBERS.setdefault("CLD", NUMBERS["CHLD"])
+NUMBERS.setdefault("POLL", NUMBERS["IO"])
+_HIGHEST = 64
+
+
+def parse_signal(text: str) -> int:
+    """A number, or a name in any case with or without SIG. RTMIN+N and RTMAX-N too.
+
+    Raises PyruncError INVALID with the sentence of runc.
+    """
+    if text.isascii() and text.isdigit():
+        if 0 <= int(text) <= _HIGHEST:
+            return int(text)
+    else:
+        name = text.upper().removeprefix("SIG")
+        if name in NUMBERS:
+            return NUMBERS[name]
+        for base, sign in (("RTMIN+", 1), ("RTMAX-", -1)):
+            if name.startswith(base) and name[len(base) :].isdigit():
+                number = NUMBERS[base[:-1]] + sign * int(name[len(base) :])
+                if NUMBERS["RTMIN"] <= number <= NUMBERS["RTMAX"]:
+                    return number
+    raise PyruncError(INVALID, f'unknown signal "{text}"')

@@ -1,0 +1,246 @@
+"""Every system call that `posix` lacks, one function each. The only floor that imports ctypes.
+
+A function makes one call: it converts arguments, raises OSError, and decides nothing. All of them go
+through syscall(2) with one prototype of machine words. Why `_ctypes` and not the ctypes package: 0.25 ms
+of import against 2.6. The GIL is held across a call: the runtime has one thread, and clone3 needs it.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import posix
+
+from pyrunc.kernel import const
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_Simple: Any = _ctypes._SimpleCData
+
+
+class _Word(_Simple):  # type: ignore[misc]
+    """A machine word: takes an int (negative ones too), bytes (their address), an array or None."""
+
+    _type_ = "P"
+
+
+class _Long(_Simple):  # type: ignore[misc]
+    _type_ = "l"
+
+
+class _Byte(_Simple):  # type: ignore[misc]
+    _type_ = "c"
+
+
+class _Function(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Long
+
+
+_self = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
+_syscall: Any = _Function(_ctypes.dlsym(_self, "syscall"))
+_syscall.argtypes = (_Word,) * 7
+_before_fork: Any = _Function(_ctypes.dlsym(_self, "PyOS_BeforeFork"))
+_after_fork_child: Any = _Function(_ctypes.dlsym(_self, "PyOS_AfterFork_Child"))
+_after_fork_parent: Any = _Function(_ctypes.dlsym(_self, "PyOS_AfterFork_Parent"))
+_before_fork.argtypes = _after_fork_child.argtypes = _after_fork_parent.argtypes = ()
+
+MACHINE = posix.uname().machine
+NUMBERS = const.SYSCALLS.get(MACHINE, const.SYSCALLS["aarch64"])
+
+
+def buffer(size_or_bytes: int | bytes) -> Any:
+    """Memory that the kernel may write to: so many bytes, or these. Read it back with `.raw`."""
+    if isinstance(size_or_bytes, int):
+        return (_Byte * size_or_bytes)()  # type: ignore[operator]
+    filled = (_Byte * len(size_or_bytes))()  # type: ignore[operator]
+    filled.raw = size_or_bytes
+    return filled
+
+
+def address(memory: Any) -> int:
+    """Where a `buffer` is. It must outlive the call that is told so."""
+    return _ctypes.addressof(memory)
+
+
+def call(name: str, a: Any = 0, b: Any = 0, c: Any = 0, d: Any = 0, e: Any = 0, f: Any = 0) -> int:
+    """The system call `name`. Raises OSError with the errno; `strerror` is the name of the call."""
+    result: int = _syscall(NUMBERS[name], a, b, c, d, e, f)
+    if result < 0:
+        raise OSError(_ctypes.get_errno(), name)
+    return result
+
+
+def path_bytes(path: str | bytes) -> bytes:
+    """As the kernel takes a name. Raises ValueError for an embedded NUL."""
+    data = path.encode("utf-8", "surrogateescape") if isinstance(path, str) else path
+    if b"\0" in data:
+        raise ValueError("embedded null byte")
+    return data + b"\0"
+
+
+# --- processes and namespaces ---------------------------------------------------------------------
+
+
+def clone3(flags: int, cgroup_fd: int = -1) -> tuple[int, int]:
+    """clone3(2), Linux 5.3, as a fork: (0, -1) in the child, (pid, pidfd) in the parent.
+
+    With `cgroup_fd` >= 0 the child is born in that v2 cgroup (CLONE_INTO_CGROUP, Linux 5.7). The
+    interpreter is told of the fork, as posix.fork() tells it; the pidfd is close-on-exec.
+    """
+    pidfd = buffer(4)
+    exit_signal = 0 if flags & const.CLONE_PARENT else 17  # SIGCHLD; with CLONE_PARENT it is inherited
+    flags |= const.CLONE_PIDFD | (const.CLONE_INTO_CGROUP if cgroup_fd >= 0 else 0)
+    # struct clone_args: flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid
+    # set_tid_size cgroup
+    words = (flags, address(pidfd), 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup_fd, 0))
+    arguments = buffer(b"".join(word.to_bytes(8, "little") for word in words))
+    _before_fork()
+    pid: int = _syscall(NUMBERS["clone3"], arguments, len(arguments), 0, 0, 0, 0)
+    if pid == 0:
+        _after_fork_child()
+        return 0, -1
+    code = _ctypes.get_errno()
+    _after_fork_parent()
+    if pid < 0:
+        raise OSError(code, "clone3")
+    return pid, int.from_bytes(pidfd.raw, "little")
+
+
+def setns(fd: int, flags: int) -> None:
+    """setns(2): with a pidfd (Linux 5.8) all namespaces named by `flags` at once."""
+    call("setns", fd, flags)
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)"""
+    call("unshare", flags)
+
+
+def prctl(option: int, b: int = 0, c: int = 0, d: int = 0, e: int = 0) -> int:
+    """prctl(2)"""
+    return call("prctl", option, b, c, d, e)
+
+
+def capget() -> tuple[int, int, int]:
+    """capget(2) of ourselves: effective, permitted, inheritable as bit sets."""
+    data = buffer(24)
+    call("capget", const.LINUX_CAPABILITY_VERSION_3.to_bytes(4, "little") + bytes(4), data)
+    low = [int.from_bytes(data.raw[i : i + 4], "little") for i in range(0, 24, 4)]
+    return low[0] | low[3] << 32, low[1] | low[4] << 32, low[2] | low[5] << 32
+
+
+def set_filesystem_ids(uid: int, gid: int) -> None:
+    """setfsgid(2), setfsuid(2): whose rights count when a path is looked up. They report no error."""
+    call("setfsgid", gid)
+    call("setfsuid", uid)
+
+
+def close_range(first: int, last: int, flags: int) -> None:
+    """close_range(2), Linux 5.9; CLOSE_RANGE_CLOEXEC Linux 5.11."""
+    call("close_range", first, last, flags)
+
+
+def execveat(fd: int) -> None:
+    """execveat(2), Linux 3.19: the file that `fd` has open, with no arguments and no environment."""
+    call("execveat", fd, b"\0", bytes(8), bytes(8), const.AT_EMPTY_PATH)
+
+
+def keyctl(operation: int, b: Any = 0, c: Any = 0, d: Any = 0) -> int:
+    """keyctl(2)"""
+    return call("keyctl", operation, b, c, d)
+
+
+def sethostname(name: str) -> None:
+    """sethostname(2)"""
+    data = path_bytes(name)
+    call("sethostname", data, len(data) - 1)
+
+
+def setdomainname(name: str) -> None:
+    """setdomainname(2)"""
+    data = path_bytes(name)
+    call("setdomainname", data, len(data) - 1)
+
+
+# --- files and mounts -----------------------------------------------------------------------------
+
+
+def openat2(dir_fd: int, path: str | bytes, flags: int, resolve: int, mode: int = 0) -> int:
+    """openat2(2), Linux 5.6. The descriptor is close-on-exec."""
+    how = b"".join(word.to_bytes(8, "little") for word in (flags | const.O_CLOEXEC, mode, resolve))
+    return call("openat2", dir_fd, path_bytes(path), how, len(how))
+
+
+def faccessat2(dir_fd: int, path: str | bytes, mode: int, flags: int) -> None:
+    """faccessat2(2), Linux 5.8: with AT_EACCESS the filesystem ids count."""
+    call("faccessat2", dir_fd, path_bytes(path), mode, flags)
+
+
+def filesystem_magic(fd: int) -> int:
+    """fstatfs(2): the f_type of the filesystem that `fd` lies on."""
+    data = buffer(120)
+    call("fstatfs", fd, data)
+    return int.from_bytes(data.raw[:8], "little")
+
+
+def mount(source: str, target: str, fstype: str, flags: int, data: str) -> None:
+    """mount(2)"""
+    call(
+        "mount",
+        path_bytes(source) if source else None,
+        path_bytes(target),
+        path_bytes(fstype) if fstype else None,
+        flags,
+        path_bytes(data) if data else None,
+    )
+
+
+def umount2(target: str, flags: int) -> None:
+    """umount2(2)"""
+    call("umount2", path_bytes(target), flags)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2)"""
+    call("pivot_root", path_bytes(new_root), path_bytes(put_old))
+
+
+def open_tree(dir_fd: int, path: str | bytes, flags: int) -> int:
+    """open_tree(2), Linux 5.2. The descriptor is close-on-exec."""
+    return call("open_tree", dir_fd, path_bytes(path), flags | const.OPEN_TREE_CLOEXEC)
+
+
+def move_mount(from_fd: int, to_fd: int) -> None:
+    """move_mount(2), Linux 5.2: the mount that `from_fd` holds is attached where `to_fd` points."""
+    flags = const.MOVE_MOUNT_F_EMPTY_PATH | const.MOVE_MOUNT_T_EMPTY_PATH
+    call("move_mount", from_fd, b"\0", to_fd, b"\0", flags)
+
+
+def mount_setattr(
+    fd: int,
+    *,
+    recursive: bool,
+    attr_set: int = 0,
+    attr_clear: int = 0,
+    propagation: int = 0,
+    userns_fd: int = 0,
+) -> None:
+    """mount_setattr(2), Linux 5.12, on the mount that `fd` holds; `recursive`: and all below it."""
+    words = (attr_set, attr_clear, propagation, userns_fd)
+    data = b"".join(word.to_bytes(8, "little") for word in words)
+    flags = const.AT_EMPTY_PATH | (const.AT_RECURSIVE if recursive else 0)
+    call("mount_setattr", fd, b"\0", flags, data, len(data))
+
+
+def ioctl_int(fd: int, request: int, argument: int = 0) -> int:
+    """ioctl(2) with a number as its argument."""
+    return call("ioctl", fd, request, argument)
+
+
+def ioctl_bytes(fd: int, request: int, data: bytes) -> bytes:
+    """ioctl(2) with a struct as its argument; returns the struct as the kernel left it."""
+    memory = buffer(data)
+    call("ioctl", fd, request, memory)
+    return memory.raw  # type: ignore[no-any-return]
