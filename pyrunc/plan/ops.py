@@ -50,3 +50,320 @@ class OpenCgroup(Op):
 
     path: str
     saves: str
+
+
+# --- descriptors that the host side opens ---------------------------------------------------------
+
+
+class OpenTree(Op):
+    """Clone the mount that `source` lies on from there on, detached (open_tree(2)): the source of a bind
+    mount, opened once, where the caller's rights and paths hold. `set_flags` and `clear_flags` are
+    MOUNT_ATTR_*, for all mounts of the tree if `recursive_flags`. `propagation` is MS_*, 0 to keep it."""
+
+    source: str
+    saves: str
+    recursive: bool = False
+    set_flags: int = 0
+    clear_flags: int = 0
+    recursive_flags: bool = False
+    propagation: int = 0
+    no_follow: bool = False
+
+
+class OpenNamespace(Op):
+    """Open the namespace file at `path`; it must be of the kind `flag` (CLONE_NEW*)."""
+
+    path: str
+    flag: int
+    saves: str
+
+
+# --- the host side, once the child has a pid ------------------------------------------------------
+
+
+class WriteIdMap(Op):
+    """Write uid_map or gid_map (user_namespaces(7)). `file`: uid_map, gid_map; lines of inside, outside, size.
+    `helper`: newuidmap or newgidmap, when we may not write it ourselves."""
+
+    file: str
+    text: str
+    helper: str = ""
+
+
+class DenySetgroups(Op):
+    """Write `deny` to /proc/PID/setgroups: an unprivileged gid_map is refused otherwise."""
+
+
+class SetOomScoreAdj(Op):
+    value: int
+
+
+class SetRlimit(Op):
+    """prlimit(2) on the child, from outside: it may be more than the child may raise itself."""
+
+    resource: int
+    name: str
+    soft: int
+    hard: int
+
+
+class RunHooks(Op):
+    """The hooks of one kind, in order. On the host side; createContainer's in the child, before the pivot."""
+
+    kind: str
+
+
+# --- the child, in the container's namespaces -----------------------------------------------------
+
+
+class JoinCgroup(Op):
+    """Write ourselves into the `tasks` file `takes`: no grace period, unlike a pid in cgroup.procs."""
+
+    takes: str
+
+
+class Await(Op):
+    """Wait for the parent to say that it has done its part up to `point`."""
+
+    point: str
+
+
+class Tell(Op):
+    """Tell the parent that we are at `point`."""
+
+    point: str
+
+
+class SetDumpable(Op):
+    """Nobody but host root may look into or trace us from here on."""
+
+    value: bool
+
+
+class JoinNamespace(Op):
+    takes: str
+    flags: int
+
+
+class Unshare(Op):
+    flags: int
+
+
+class BecomeRoot(Op):
+    """Take the ids that the user namespace maps to 0, and no supplementary groups if `drop_groups`."""
+
+    drop_groups: bool
+
+
+class NewSession(Op):
+    """setsid(2)"""
+
+
+class SessionKeyring(Op):
+    """A session keyring of the container's own, so that it sees none of the caller's keys."""
+
+    name: str
+
+
+class LoopbackUp(Op):
+    """Set `lo` up: one ioctl."""
+
+
+class SetPropagation(Op):
+    """Propagation of the mount at `target` (MS_*), inside the root; of our whole namespace for "/" before
+    the root is attached."""
+
+    target: str
+    flags: int
+
+
+class AttachRoot(Op):
+    """Mount the tree `takes` where the rootfs is, `path`, so that hooks find the container's root there."""
+
+    takes: str
+    path: str
+
+
+class MountFilesystem(Op):
+    """A new filesystem instance at `target`, a name inside the rootfs, made if missing.
+
+    `strict`: target may not be or pass a symlink (/proc, /sys). `inherit_mode`: of a directory that is
+    there already the root of the new filesystem takes the mode over. `may_cover_proc` as in MoveMount."""
+
+    target: str
+    fstype: str
+    source: str
+    flags: int = 0
+    data: str = ""
+    strict: bool = False
+    inherit_mode: bool = False
+    may_cover_proc: bool = False
+    copy_up: bool = False
+
+
+class MoveMount(Op):
+    """Attach the tree `takes` at `target`, made if missing as what the source is, directory or file.
+
+    `may_cover_proc`: the few files of /proc which may be mounted over; anything else in it is refused."""
+
+    takes: str
+    target: str
+    may_cover_proc: bool = False
+    must_be_proc: bool = False
+    no_follow: bool = False
+
+
+class RemountReadonly(Op):
+    """Make the mount at `target` read-only; its other flags stay."""
+
+    target: str
+
+
+class MakeDirectory(Op):
+    path: str
+    mode: int = 0o755
+
+
+class MakeDevice(Op):
+    """mknod(2) at `path`; a node that is there must be the same. `mode` holds S_IFCHR, S_IFBLK or S_IFIFO."""
+
+    path: str
+    mode: int
+    device: int
+    uid: int
+    gid: int
+
+
+class MakeSymlink(Op):
+    """A symlink at `path`; one that is there already and says the same is fine. `replace`: remove what is
+    in its way first (an old /dev/ptmx)."""
+
+    path: str
+    target: str
+    replace: bool = False
+
+
+class OpenConsole(Op):
+    """A pty of the container's devpts becomes our controlling terminal and stdio, is bound to /dev/console
+    (`bind`), owned by `uid`, and its master end goes to the socket `takes`."""
+
+    takes: str
+    uid: int
+    rows: int
+    columns: int
+    bind: bool
+
+
+class WriteSysctl(Op):
+    """Write below /proc/sys of the host's procfs: which namespace it means is decided by who writes."""
+
+    path: str
+    value: str
+
+
+class ReadonlyPath(Op):
+    """Bind `path` on itself, read-only with all below. Missing: nothing to do."""
+
+    path: str
+
+
+class MaskPath(Op):
+    """Hide `path`: an empty read-only tmpfs over a directory, the host's /dev/null over a file. Missing:
+    nothing to do."""
+
+    path: str
+
+
+class PivotRoot(Op):
+    """Make the container's root our `/` and let go of the host's."""
+
+
+class MoveRoot(Op):
+    """As PivotRoot where pivot_root cannot work (a root on initramfs): MS_MOVE and chroot. `hide`: mounts of
+    the host's procfs and sysfs that have to go first."""
+
+    hide: tuple[str, ...]
+
+
+class ChangeRoot(Op):
+    """chroot(2) into the rootfs, for a container without a mount namespace of its own."""
+
+    path: str
+
+
+class SetHostname(Op):
+    name: str
+
+
+class SetDomainname(Op):
+    name: str
+
+
+class SetUmask(Op):
+    mask: int
+
+
+class ReopenNull(Op):
+    """Standard streams that are the host's /dev/null become the container's."""
+
+
+class OwnStdio(Op):
+    """Give the standard streams to the container's user, so that it may open /dev/stderr."""
+
+    uid: int
+
+
+class ChangeDirectory(Op):
+    """chdir to `path`, made if missing; with the rights of the user if root's don't do (NFS, FUSE). It must
+    lie inside the root (CVE-2024-21626)."""
+
+    path: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+class FindProgram(Op):
+    """Find the program among `candidates` with the rights of the user (`as_user`), and write the address of
+    its name into the stub."""
+
+    candidates: tuple[str, ...]
+    addresses: tuple[int, ...]
+    slot: int
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    as_user: bool
+
+
+class FillHome(Op):
+    """Look the home directory of `uid` up in the container's /etc/passwd, and write `HOME=…` into the stub,
+    at `slot`, where `size` bytes are reserved."""
+
+    uid: int
+    slot: int
+    size: int
+
+
+class ResetSignals(Op):
+    """Undo what the interpreter has changed (SIGPIPE and SIGXFSZ ignored), and block no signal."""
+
+
+class ExecStub(Op):
+    """Seal the stub and execute it. Of all descriptors it keeps 0-2, the `preserve` ones after them, its
+    channel and the fifo."""
+
+    preserve: int
+
+
+# What an OSError from a step can say beyond errno(3): refusals of our own, numbered above the kernel's.
+INSIDE_PROC, NOT_ORDINARY, OUTSIDE_ROOT, NOT_A_DEVICE, NOT_PROC, WRONG_NODE = range(10_001, 10_007)
+REFUSALS = {
+    INSIDE_PROC: "cannot be mounted because it is inside /proc",
+    NOT_ORDINARY: "must be mounted on ordinary directory",
+    OUTSIDE_ROOT: "current working directory is outside of container mount namespace root "
+    "-- possible container breakout detected",
+    NOT_A_DEVICE: "is not the device that it should be",
+    NOT_PROC: "the source of a bind mount on /proc must be procfs",
+    WRONG_NODE: "exists already and is not that device",
+}
