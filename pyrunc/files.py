@@ -1,0 +1,80 @@
+"""Whole files: read one, replace one so that a reader sees the old or the new, never half of it.
+
+There is no fsync: what a runtime writes lives in /run or belongs to a caller who is waiting for it. We
+guard against a process that dies at any line, and a machine that does takes its containers with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+_CHUNK_BYTES = 1 << 16
+
+
+def absolute(path: str) -> str:
+    """`path` from the root, without `.`, `..` and doubled slashes. By its words only: links stay."""
+    if path[:1] != "/":
+        path = f"{posix.getcwd()}/{path}"
+    kept: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del kept[-1:]
+        elif part and part != ".":
+            kept.append(part)
+    return "/" + "/".join(kept)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """write(2) until all of `data` is out: into a pipe it takes what there is room for."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[posix.write(descriptor, rest) :]
+
+
+def read_all(descriptor: int) -> bytes:
+    """Everything up to the end, of a pipe as well as of a file in /proc whose size is said to be 0."""
+    chunks = []
+    while chunk := posix.read(descriptor, _CHUNK_BYTES):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def read_whole(path: str) -> bytes:
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return read_all(descriptor)
+    finally:
+        posix.close(descriptor)
+
+
+def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:
+    """Write a hidden file beside `path`, then rename it: `path` appears with all of `data` or not at all.
+
+    Exactly `data`: containerd refuses a pid file that ends in a newline. A symbolic link at `path` is
+    replaced, not followed. The umask applies to `mode`, as it would to any new file.
+    """
+    directory, slash, name = path.rpartition("/")
+    temporary = f"{directory}{slash}.{name}.{posix.getpid()}"
+    descriptor = _create(temporary, mode)
+    try:
+        try:
+            write_all(descriptor, data)
+        finally:
+            posix.close(descriptor)
+        posix.rename(temporary, path)
+    except BaseException:
+        posix.unlink(temporary)
+        raise
+
+
+def _create(path: str, mode: int) -> int:
+    """A new file. One that is in the way was left by a dead process which had our pid: it goes."""
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
+    try:
+        return posix.open(path, flags, mode)
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            raise
+    posix.unlink(path)
+    return posix.open(path, flags, mode)
