@@ -31,6 +31,7 @@ class CgroupLayout(Record):
     hierarchies: tuple[Hierarchy, ...] = ()
     unified_mountpoint: str = ""
     unified_own_path: str = "/"
+    unified_controllers: tuple[str, ...] = ()
 
     @property
     def is_v2(self) -> bool:

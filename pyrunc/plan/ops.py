@@ -18,31 +18,47 @@ class Op(Record):
 
 
 class MakeCgroup(Op):
-    """Make the directory `path` and what is missing above it, up to the mount at `mountpoint`. In a cpuset
-    hierarchy of v1 each new directory first takes over its parent's cpuset.cpus and cpuset.mems; on v2
-    `controllers` are switched on in cgroup.subtree_control of each directory above `path`.
+    """Make the directory `path` and what is missing above it, up to the mount at `mountpoint`.
 
-    It must not hold processes already, nor be frozen (runc's guards)."""
+    On v1 `controllers` are those of the hierarchy: in one with cpuset, a new directory first takes over
+    cpuset.cpus and cpuset.mems of its parent. With `is_unified` they are those to switch on in the
+    cgroup.subtree_control of each directory above `path`; without one of `required`, that is an error.
+
+    The cgroup must not be frozen, nor, where `is_guarded`, hold processes already (runc's guards)."""
 
     path: str
     mountpoint: str
-    is_cpuset: bool = False
     controllers: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    is_unified: bool = False
+    is_guarded: bool = True
 
 
 class WriteCgroup(Op):
-    """Write `value` to the file `path`. `optional`: a file that doesn't exist is not an error."""
+    """Write `value` to the file `path`, each line of it by a write(2) of its own.
+
+    A file that doesn't exist: the first of `otherwise`, (path, value), that does is written instead. If
+    none does, that is an error unless `optional`."""
 
     path: str
     value: str
+    otherwise: tuple[tuple[str, str], ...] = ()
     optional: bool = False
 
 
 class AttachDeviceProgram(Op):
-    """Load the BPF `program` (BPF_PROG_TYPE_CGROUP_DEVICE) and attach it to the v2 cgroup `path`."""
+    """Load the BPF `program` (BPF_PROG_TYPE_CGROUP_DEVICE) and attach it to the v2 cgroup `path`, in place
+    of any that is attached there."""
 
     path: str
     program: bytes
+
+
+class ChownCgroup(Op):
+    """Delegate the v2 cgroup `path` to `uid`: the directory and the files that the kernel names for it."""
+
+    path: str
+    uid: int
 
 
 class OpenCgroup(Op):
@@ -50,6 +66,7 @@ class OpenCgroup(Op):
 
     path: str
     saves: str
+    is_unified: bool = False
 
 
 # --- descriptors that the host side opens ---------------------------------------------------------
@@ -58,16 +75,22 @@ class OpenCgroup(Op):
 class OpenTree(Op):
     """Clone the mount that `source` lies on from there on, detached (open_tree(2)): the source of a bind
     mount, opened once, where the caller's rights and paths hold. `set_flags` and `clear_flags` are
-    MOUNT_ATTR_*, for all mounts of the tree if `recursive_flags`. `propagation` is MS_*, 0 to keep it."""
+    MOUNT_ATTR_*, for the topmost mount; `propagation` is MS_* for the whole tree, 0 to keep it."""
 
     source: str
     saves: str
     recursive: bool = False
     set_flags: int = 0
     clear_flags: int = 0
-    recursive_flags: bool = False
     propagation: int = 0
-    no_follow: bool = False
+
+
+class SetTreeFlags(Op):
+    """MOUNT_ATTR_* for every mount of the detached tree `takes` (rro and its kin)."""
+
+    takes: str
+    set_flags: int = 0
+    clear_flags: int = 0
 
 
 class OpenNamespace(Op):
@@ -82,7 +105,7 @@ class OpenNamespace(Op):
 
 
 class WriteIdMap(Op):
-    """Write uid_map or gid_map (user_namespaces(7)). `file`: uid_map, gid_map; lines of inside, outside, size.
+    """Write uid_map or gid_map (user_namespaces(7)): lines of inside, outside, size to `file`.
     `helper`: newuidmap or newgidmap, when we may not write it ourselves."""
 
     file: str
@@ -210,7 +233,6 @@ class MoveMount(Op):
     target: str
     may_cover_proc: bool = False
     must_be_proc: bool = False
-    no_follow: bool = False
 
 
 class RemountReadonly(Op):
