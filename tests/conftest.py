@@ -1,0 +1,95 @@
+"""Fixtures for tests that drive a runtime by its command line; README.md tells how to choose which."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support import leaks
+from support.bundle import PREFIX, Bundle
+from support.marks import expect_deviations
+from support.runtime import Runtime, write_launcher
+
+_CHOICE = os.environ.get("PYRUNC_TEST_RUNTIME")
+
+
+def _name_and_version() -> tuple[str, str]:
+    """From the first line of `--version`: "runc version 1.1.5"."""
+    assert _CHOICE is not None
+    text = subprocess.run([_CHOICE, "--version"], capture_output=True, text=True, check=True).stdout
+    name, _, version = text.splitlines()[0].partition(" version ")
+    return name, version
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "deviation: a difference of another runtime, see support/marks.py")
+    leaks.become_subreaper()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if _CHOICE is not None and any(item.get_closest_marker("deviation") for item in items):
+        expect_deviations(items, *_name_and_version())
+
+
+@pytest.fixture(scope="session")
+def runtime_command(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The absolute name of the runtime under test: of PYRUNC_TEST_RUNTIME, else of this checkout."""
+    if _CHOICE is None:
+        return str(write_launcher(tmp_path_factory.mktemp("launcher") / "pyrunc"))
+    found = shutil.which(_CHOICE)
+    assert found, f"PYRUNC_TEST_RUNTIME: no such program: {_CHOICE}"
+    return os.path.abspath(found)
+
+
+@pytest.fixture
+def work() -> Iterator[Path]:
+    """A directory that other users can enter, removed at the end: bundles would fill tmp_path's three
+    remembered sessions with copies of busybox."""
+    path = Path(tempfile.mkdtemp(prefix=PREFIX))
+    path.chmod(0o755)
+    yield path
+    below = leaks.mounts_below(path)
+    assert not below, f"will not remove files below mounts: {below}"
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def runtime(runtime_command: str, work: Path) -> Iterator[Runtime]:
+    """The runtime, with a state root of its own. At the end its containers are deleted by force, and no
+    process, mount, cgroup or state directory may be left of them."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    watch = leaks.Watch(work, f"{PREFIX}{os.getpid()}-")
+    made = Runtime(runtime_command, work, watch)
+    try:
+        yield made
+        made.clean()
+    finally:
+        watch.require_clean()
+
+
+@pytest.fixture
+def new_bundle(work: Path) -> Callable[[], Bundle]:
+    """For tests with several containers."""
+
+    def make() -> Bundle:
+        return Bundle(work / f"bundle-{len(list(work.glob('bundle*')))}")
+
+    return make
+
+
+@pytest.fixture
+def bundle(work: Path) -> Bundle:
+    return Bundle(work / "bundle")
+
+
+@pytest.fixture
+def running(runtime: Runtime, bundle: Bundle) -> Bundle:
+    """The bundle of a container that runs, and does nothing. PID 1 ignores all signals but KILL."""
+    runtime.launch(bundle, "sleep", "1000")
+    return bundle
