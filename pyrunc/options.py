@@ -52,13 +52,14 @@ class Flag(Record):
 
 
 class Operand(Record):
-    """A word by its place. One that is not required has `default`; `many`: the rest of the words."""
+    """A word by its place. One that is not required has `default`; `many`: the rest of the words;
+    `completes`: what a shell may offer here: container, command, shell or file."""
 
     name: str
     required: bool = True
     many: bool = False
     default: str = ""
-    is_container: bool = False
+    completes: str = ""
 
 
 class Command(Record):

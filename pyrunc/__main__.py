@@ -1,0 +1,8 @@
+"""`python -m pyrunc`."""
+
+from __future__ import annotations
+
+from pyrunc.cli.main import main
+
+if __name__ == "__main__":
+    main()

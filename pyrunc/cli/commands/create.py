@@ -1,0 +1,54 @@
+"""pyrunc create: everything up to the container's own program, which waits for `start`.
+
+Stdout here is the container's: nothing may be printed.
+"""
+
+from __future__ import annotations
+
+from pyrunc.cli.main import Settings
+from pyrunc.files import absolute
+from pyrunc.options import NUMBER, TEXT, Command, Flag, Operand
+from pyrunc.runtime.create import CreateRequest, create
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+FLAGS = (
+    Flag(name="bundle", short="b", kind=TEXT, placeholder="DIR", summary="The bundle (default: here)."),
+    Flag(name="console-socket", kind=TEXT, placeholder="PATH", summary="Where to send the terminal."),
+    Flag(name="pidfd-socket", kind=TEXT, placeholder="PATH", summary="Where to send init's pidfd."),
+    Flag(name="pid-file", kind=TEXT, placeholder="PATH", summary="Where to write init's process id."),
+    Flag(name="no-pivot", summary="chroot instead of pivot_root, for a rootfs on a ramdisk. Weaker."),
+    Flag(name="no-new-keyring", summary="Leave the container in the caller's session keyring."),
+    Flag(name="preserve-fds", kind=NUMBER, placeholder="N", summary="Pass N descriptors more, from 3 on."),
+)
+COMMAND = Command(
+    name="create",
+    summary="Create a container; `start` then runs its program.",
+    flags=FLAGS,
+    operands=(Operand(name="container"),),
+    examples=("pyrunc create --bundle /containers/web web",),
+    failure="pyrunc create failed",
+)
+
+
+def request_of(settings: Settings, given: dict[str, Any]) -> CreateRequest:
+    return CreateRequest(
+        id=given["container"],
+        bundle=absolute(given["bundle"]),
+        state_root=settings.state_root,
+        pid_file=given["pid-file"],
+        console_socket=given["console-socket"],
+        pidfd_socket=given["pidfd-socket"],
+        no_pivot=given["no-pivot"],
+        no_new_keyring=given["no-new-keyring"],
+        preserve_fds=given["preserve-fds"],
+        systemd_cgroup=settings.systemd_cgroup,
+        rootless=settings.rootless,
+    )
+
+
+def main(settings: Settings, given: dict[str, Any]) -> int:
+    create(request_of(settings, given))
+    return 0

@@ -1,0 +1,49 @@
+"""pyrunc update: change the limits of a running container."""
+
+from __future__ import annotations
+
+from pyrunc import jsonio
+from pyrunc.cli.main import Settings
+from pyrunc.cli.units import FIELDS, document_of
+from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError, doing
+from pyrunc.files import read_all, read_whole
+from pyrunc.options import TEXT, Command, Flag, Operand
+from pyrunc.runtime.update import update
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_RDT_FLAGS = ("l3-cache-schema", "mem-bw-schema")
+COMMAND = Command(
+    name="update",
+    summary="Change the limits of a container.",
+    description="Bytes may be given with k, m or g; -1 takes a limit away. Others stay as they are.",
+    flags=(
+        Flag(name="resources", short="r", kind=TEXT, placeholder="FILE",
+             summary="A resources object, as JSON; - is stdin. Other options are then ignored."),
+        *(Flag(name=field.flag, kind=TEXT, placeholder=field.placeholder, summary=field.summary,
+               hidden=field.hidden) for field in FIELDS),
+        *(Flag(name=name, kind=TEXT, hidden=True, summary="Not supported.") for name in _RDT_FLAGS),
+    ),
+    operands=(Operand(name="container", completes="container"),),
+    examples=("pyrunc update --memory 512m --pids-limit 100 web", "pyrunc update -r limits.json web"),
+)  # fmt: skip
+
+
+def main(settings: Settings, given: dict[str, Any]) -> int:
+    for name in _RDT_FLAGS:
+        if given[name]:
+            raise PyruncError(UNSUPPORTED, "Intel RDT can't be changed once a container is made", f"--{name}")
+    document = _read(given["resources"]) if given["resources"] else document_of(given)
+    update(settings.state_root, given["container"], document)
+    return 0
+
+
+def _read(name: str) -> dict[str, Any]:
+    with doing("read resources", "stdin" if name == "-" else name):
+        data = read_all(0) if name == "-" else read_whole(name)
+    document = jsonio.loads(data, name)
+    if type(document) is not dict:
+        raise PyruncError(INVALID, "resources are not valid", name, "is not an object")
+    return document
