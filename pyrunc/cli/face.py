@@ -35,6 +35,7 @@ def show_help(name: str = "") -> None:
     asked = posix.environ.get(_COMPLETION_VARIABLE.encode())
     if asked is not None and not name:
         shell_completion.shell_complete(program, {}, PROGRAM.name, _COMPLETION_VARIABLE, asked.decode())
+        return
     with click.Context(program, info_name=PROGRAM.name, **program.context_settings) as context:
         if not name:
             emit(program.get_help(context) + "\n")

@@ -62,7 +62,7 @@ class Settings(Record):
     rootless: str = "auto"
 
 
-def main() -> NoReturn:
+def entry() -> NoReturn:
     """Run the process's own command line and leave at once: tearing the interpreter down takes as long as
     a `kill`, and nothing here waits for it."""
     code = run(sys.argv[1:])

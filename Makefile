@@ -1,0 +1,62 @@
+# pyrunc. Targets: install uninstall run test lint clean
+#
+# Each fetches what it needs and finds missing: Debian packages as root, Python packages into build/ or .venv/.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+PYTHON := $(shell tools/find-python)
+export PYTHON
+ifeq ($(PYTHON),)
+$(error no Python)
+endif
+
+VERSION := $(shell $(PYTHON) -I -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VENV := .venv
+VENDOR := build/vendor-$(VERSION)
+PRIVATE := $(CURDIR)/build/prefix
+
+.PHONY: install uninstall run test lint clean private
+
+install: $(VENDOR)/.done
+	tools/install $(PYTHON) $(VENDOR) "$(PREFIX)" "$(DESTDIR)"
+
+uninstall:
+	rm -rf "$(DESTDIR)$(PREFIX)/lib/pyrunc" "$(DESTDIR)$(PREFIX)/bin/pyrunc"
+
+# A container that looks around. The last line is the command that runs it again.
+run: private
+	@tools/need busybox-static
+	@$(PYTHON) -I tools/demo-bundle bundle
+	@build/prefix/bin/pyrunc run bundle/
+	@echo build/prefix/bin/pyrunc run bundle/
+
+# All tests, against a pyrunc that is installed as a user would. More for pytest: make test ARGS='-k mounts'
+test: private $(VENV)/.done
+	tools/need busybox-static containerd debootstrap iproute2 libseccomp2 podman procps runc strace uidmap
+	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.done
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+private: $(VENDOR)/.done
+	@tools/install $(PYTHON) $(VENDOR) $(PRIVATE) ""
+
+$(VENDOR)/.done: pyproject.toml
+	tools/need python$(VERSION)-venv
+	rm -rf $(VENDOR) build/pip
+	$(PYTHON) -m venv build/pip
+	$(PYTHON) -I tools/requirements >build/requirements.txt
+	build/pip/bin/pip install --quiet --target $(VENDOR) --requirement build/requirements.txt
+	rm -rf $(VENDOR)/bin
+	touch $@
+
+$(VENV)/.done: pyproject.toml
+	tools/need python$(VERSION)-venv libseccomp2
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf build dist bundle $(VENV)
