@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+OTHER_PLATFORMS = ("solaris", "windows", "vm", "zos", "freebsd")  # sections that say nothing to Linux
+
+
 class Root(Record):
     path: str
     readonly: bool = False
@@ -142,6 +145,8 @@ class TimeOffset(Record):
 
 
 class Device(Record):
+    """`has_numbers`: both major and minor were given; only a fifo can do without."""
+
     type: str
     path: str
     major: int = 0
@@ -149,6 +154,7 @@ class Device(Record):
     file_mode: int | None = None
     uid: int | None = None
     gid: int | None = None
+    has_numbers: bool = True
     origin: str = ""
 
 
@@ -333,7 +339,7 @@ class Linux(Record):
 
 
 class Config(Record):
-    """`root` and `process` are None when absent; `create` needs the first, `start` the second."""
+    """`root` and `process` are None when absent. `other_platforms`: sections that are there in vain."""
 
     oci_version: str
     root: Root | None = None
@@ -345,6 +351,7 @@ class Config(Record):
     annotations: tuple[tuple[str, str], ...] = ()
     linux: Linux = Linux()
     has_linux: bool = False
+    other_platforms: tuple[str, ...] = ()
 
 
 def parse_config(document: dict[str, Any]) -> Config:
@@ -362,6 +369,7 @@ def parse_config(document: dict[str, Any]) -> Config:
         annotations=node.pairs("annotations"),
         linux=_parse_linux(linux) if linux else Linux(),
         has_linux=linux is not None,
+        other_platforms=tuple(name for name in OTHER_PLATFORMS if node.has(name)),
     )
 
 
@@ -503,7 +511,10 @@ def _parse_linux(node: Node) -> Linux:
         gid_mappings=_parse_mappings(node, "gidMappings"),
         time_offsets=tuple(
             TimeOffset(
-                clock=clock, seconds=item.number("secs"), nanoseconds=item.number("nanosecs"), origin=item.pointer
+                clock=clock,
+                seconds=item.number("secs"),
+                nanoseconds=item.number("nanosecs"),
+                origin=item.pointer,
             )
             for clock, item in node.members("timeOffsets")
         ),
@@ -551,6 +562,7 @@ def _parse_device(node: Node) -> Device:
         file_mode=node.maybe_number("fileMode"),
         uid=node.maybe_number("uid"),
         gid=node.maybe_number("gid"),
+        has_numbers=node.has("major") and node.has("minor"),
         origin=node.pointer,
     )
 
@@ -675,7 +687,10 @@ def _parse_network(node: Node) -> Network:
     )
 
 
-def _parse_seccomp(node: Node) -> Seccomp:
+def _parse_seccomp(node: Node) -> Seccomp | None:
+    """None also for a Go struct without a profile, which is written with an empty default action."""
+    if not node.text("defaultAction") and not node.value.get("syscalls"):
+        return None
     return Seccomp(
         default_action=node.need_text("defaultAction"),
         default_errno_ret=node.maybe_number("defaultErrnoRet"),

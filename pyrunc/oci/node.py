@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+NOT_VALID = "config.json is not valid"
+
+
 def escape(key: str) -> str:
     """One reference token of a JSON pointer (RFC 6901)."""
     return key.replace("~", "~0").replace("/", "~1") if "~" in key or "/" in key else key
@@ -25,7 +28,7 @@ class Node:
 
     def __init__(self, value: Any, pointer: str = "") -> None:
         if type(value) is not dict:
-            raise PyruncError(INVALID, "config.json is not valid", pointer or "/", "is not an object")
+            raise PyruncError(INVALID, NOT_VALID, pointer or "/", "is not an object")
         self.value: dict[str, Any] = value
         self.pointer = pointer
 
@@ -40,7 +43,7 @@ class Node:
         return value
 
     def wrong(self, name: str, why: str) -> PyruncError:
-        return PyruncError(INVALID, "config.json is not valid", f"{self.pointer}/{escape(name)}", why)
+        return PyruncError(INVALID, NOT_VALID, f"{self.pointer}/{escape(name)}", why)
 
     def text(self, name: str, default: str = "") -> str:
         return self._get(name, str, default)  # type: ignore[no-any-return]
@@ -71,16 +74,13 @@ class Node:
 
     def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
         """An object of strings, as (key, value) pairs in the order of the document."""
-        found = self._get(name, dict, None) or {}
-        for key, value in found.items():
+        found = [
+            (key, value) for key, value in (self._get(name, dict, None) or {}).items() if value is not None
+        ]
+        for key, value in found:
             if type(value) is not str:
-                raise PyruncError(
-                    INVALID,
-                    "config.json is not valid",
-                    f"{self.pointer}/{escape(name)}/{escape(key)}",
-                    "is not a string",
-                )
-        return tuple(found.items())
+                raise Node(self.value[name], f"{self.pointer}/{escape(name)}").wrong(key, "is not a string")
+        return tuple(found)
 
     def child(self, name: str) -> Node | None:
         value = self.value.get(name)
@@ -94,7 +94,8 @@ class Node:
     def members(self, name: str) -> Iterator[tuple[str, Node]]:
         """The objects of an object of objects, with their keys."""
         for key, value in (self._get(name, dict, None) or {}).items():
-            yield key, Node(value, f"{self.pointer}/{escape(name)}/{escape(key)}")
+            if value is not None:
+                yield key, Node(value, f"{self.pointer}/{escape(name)}/{escape(key)}")
 
     def has(self, name: str) -> bool:
         return self.value.get(name) is not None
@@ -103,7 +104,8 @@ class Node:
         items: list[Any] = self._get(name, list, None) or []
         for index, item in enumerate(items):
             if type(item) is not kind:
-                raise self.wrong(f"{name}/{index}", f"is not {_NAMES[kind]}")
+                pointer = f"{self.pointer}/{escape(name)}/{index}"
+                raise PyruncError(INVALID, NOT_VALID, pointer, f"is not {_NAMES[kind]}")
         return items
 
 
