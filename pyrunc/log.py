@@ -42,6 +42,9 @@ def configure(path: str = "", log_format: str = "text", debugging: bool = False)
     if log_format not in FORMATS:
         raise PyruncError(INVALID, f"invalid log-format: {log_format}", hint="text or json")
     _settings.is_json, _settings.is_debugging = log_format == "json", debugging
+    if _settings.descriptor != _STDERR:
+        posix.close(_settings.descriptor)
+        _settings.descriptor = _STDERR
     if path:
         flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_SYNC | posix.O_CLOEXEC
         with doing("open log", absolute(path)):
