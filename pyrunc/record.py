@@ -7,7 +7,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, ClassVar, NoReturn, dataclass_transform
+    from typing import Any, ClassVar, NoReturn, TypeVar, dataclass_transform
+
+    _R = TypeVar("_R", bound="Record")
 else:
 
     def dataclass_transform(**_):
@@ -42,3 +44,8 @@ class Record:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.__dict__.items())})"
+
+
+def replaced(record: _R, **changes: Any) -> _R:
+    """A copy of `record` with other values for some of its fields."""
+    return type(record)(**{**record.__dict__, **changes})

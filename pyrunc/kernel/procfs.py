@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import posix
-
+from pyrunc.files import read_whole
 from pyrunc.record import Record
 
 
@@ -74,21 +73,9 @@ def parse_stat(text: str) -> Stat:
     return Stat(state=fields[0], start_time=int(fields[19]))
 
 
-def read_file(path: str) -> bytes:
-    """A whole file of /proc, /sys or the state root. Raises OSError."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        chunks = []
-        while chunk := posix.read(fd, 1 << 16):
-            chunks.append(chunk)
-        return b"".join(chunks)
-    finally:
-        posix.close(fd)
-
-
 def read_text(path: str) -> str:
-    """As read_file; bytes that are not UTF-8 survive as surrogates."""
-    return read_file(path).decode("utf-8", "surrogateescape")
+    """A whole file of /proc or /sys; bytes that are not UTF-8 survive as surrogates. Raises OSError."""
+    return read_whole(path).decode("utf-8", "surrogateescape")
 
 
 def read_stat(pid: int) -> Stat | None:

@@ -34,3 +34,11 @@ def parse_signal(text: str) -> int:
                 if NUMBERS["RTMIN"] <= number <= NUMBERS["RTMAX"]:
                     return number
     raise PyruncError(INVALID, f'unknown signal "{text}"')
+
+
+def reset_for_exec() -> None:
+    """Undo what CPython does at its start, before something else is executed: it ignores SIGPIPE and SIGXFSZ,
+    and an ignored signal stays ignored across execve. Nothing is blocked either."""
+    for number in (NUMBERS["PIPE"], NUMBERS["XFSZ"]):
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())

@@ -7,11 +7,18 @@ here does anything. What exists only at run time, an open descriptor, goes by a 
 
 from __future__ import annotations
 
+from pyrunc.oci.config import Hook
 from pyrunc.record import Record
 
 
 class Op(Record):
+    """`words` say what it does, with its fields: for `pyrunc plan`, and for the sentence when it fails."""
+
+    words = ""
     origin: str = ""  # JSON pointer into config.json: who asked for this
+
+    def describe(self) -> str:
+        return self.words.format(**self.__dict__)
 
 
 # --- the container's cgroup (host side) -----------------------------------------------------------
@@ -26,6 +33,7 @@ class MakeCgroup(Op):
 
     The cgroup must not be frozen, nor, where `is_guarded`, hold processes already (runc's guards)."""
 
+    words = "make cgroup {path}"
     path: str
     mountpoint: str
     controllers: tuple[str, ...] = ()
@@ -40,6 +48,7 @@ class WriteCgroup(Op):
     A file that doesn't exist: the first of `otherwise`, (path, value), that does is written instead. If
     none does, that is an error unless `optional`."""
 
+    words = "write {value!r} to {path}"
     path: str
     value: str
     otherwise: tuple[tuple[str, str], ...] = ()
@@ -50,6 +59,7 @@ class AttachDeviceProgram(Op):
     """Load the BPF `program` (BPF_PROG_TYPE_CGROUP_DEVICE) and attach it to the v2 cgroup `path`, in place
     of any that is attached there."""
 
+    words = "attach device program to {path}"
     path: str
     program: bytes
 
@@ -57,6 +67,7 @@ class AttachDeviceProgram(Op):
 class ChownCgroup(Op):
     """Delegate the v2 cgroup `path` to `uid`: the directory and the files that the kernel names for it."""
 
+    words = "delegate cgroup {path} to {uid}"
     path: str
     uid: int
 
@@ -64,6 +75,7 @@ class ChownCgroup(Op):
 class OpenCgroup(Op):
     """Open what a process joins the cgroup through: on v1 its `tasks` file, on v2 the directory itself."""
 
+    words = "open cgroup {path}"
     path: str
     saves: str
     is_unified: bool = False
@@ -77,6 +89,7 @@ class OpenTree(Op):
     mount, opened once, where the caller's rights and paths hold. `set_flags` and `clear_flags` are
     MOUNT_ATTR_*, for the topmost mount; `propagation` is MS_* for the whole tree, 0 to keep it."""
 
+    words = "open {source} for a bind mount"
     source: str
     saves: str
     recursive: bool = False
@@ -88,6 +101,7 @@ class OpenTree(Op):
 class SetTreeFlags(Op):
     """MOUNT_ATTR_* for every mount of the detached tree `takes` (rro and its kin)."""
 
+    words = "set flags of the mounts below {takes}"
     takes: str
     set_flags: int = 0
     clear_flags: int = 0
@@ -96,6 +110,7 @@ class SetTreeFlags(Op):
 class OpenNamespace(Op):
     """Open the namespace file at `path`; it must be of the kind `flag` (CLONE_NEW*)."""
 
+    words = "open namespace {path}"
     path: str
     flag: int
     saves: str
@@ -108,6 +123,7 @@ class WriteIdMap(Op):
     """Write uid_map or gid_map (user_namespaces(7)): lines of inside, outside, size to `file`.
     `helper`: newuidmap or newgidmap, when we may not write it ourselves."""
 
+    words = "write {file}"
     file: str
     text: str
     helper: str = ""
@@ -116,14 +132,18 @@ class WriteIdMap(Op):
 class DenySetgroups(Op):
     """Write `deny` to /proc/PID/setgroups: an unprivileged gid_map is refused otherwise."""
 
+    words = "deny setgroups"
+
 
 class SetOomScoreAdj(Op):
+    words = "set oom_score_adj to {value}"
     value: int
 
 
 class SetRlimit(Op):
     """prlimit(2) on the child, from outside: it may be more than the child may raise itself."""
 
+    words = "error setting rlimit type {resource} ({name})"
     resource: int
     name: str
     soft: int
@@ -133,7 +153,9 @@ class SetRlimit(Op):
 class RunHooks(Op):
     """The hooks of one kind, in order. On the host side; createContainer's in the child, before the pivot."""
 
+    words = "run {kind} hooks"
     kind: str
+    hooks: tuple[Hook, ...]
 
 
 # --- the child, in the container's namespaces -----------------------------------------------------
@@ -142,60 +164,73 @@ class RunHooks(Op):
 class JoinCgroup(Op):
     """Write ourselves into the `tasks` file `takes`: no grace period, unlike a pid in cgroup.procs."""
 
+    words = "join {takes}"
     takes: str
 
 
 class Await(Op):
     """Wait for the parent to say that it has done its part up to `point`."""
 
+    words = "wait for {point}"
     point: str
 
 
 class Tell(Op):
     """Tell the parent that we are at `point`."""
 
+    words = "tell {point}"
     point: str
 
 
 class SetDumpable(Op):
     """Nobody but host root may look into or trace us from here on."""
 
+    words = "set dumpable to {value}"
     value: bool
 
 
 class JoinNamespace(Op):
+    words = "join namespace {takes}"
     takes: str
     flags: int
 
 
 class Unshare(Op):
+    words = "unshare {flags:#x}"
     flags: int
 
 
 class BecomeRoot(Op):
     """Take the ids that the user namespace maps to 0, and no supplementary groups if `drop_groups`."""
 
+    words = "become root of the user namespace"
     drop_groups: bool
 
 
 class NewSession(Op):
     """setsid(2)"""
 
+    words = "make a new session"
+
 
 class SessionKeyring(Op):
     """A session keyring of the container's own, so that it sees none of the caller's keys."""
 
+    words = "join session keyring {name}"
     name: str
 
 
 class LoopbackUp(Op):
     """Set `lo` up: one ioctl."""
 
+    words = "set loopback up"
+
 
 class SetPropagation(Op):
     """Propagation of the mount at `target` (MS_*), inside the root; of our whole namespace for "/" before
     the root is attached."""
 
+    words = "set propagation of {target}"
     target: str
     flags: int
 
@@ -203,6 +238,7 @@ class SetPropagation(Op):
 class AttachRoot(Op):
     """Mount the tree `takes` where the rootfs is, `path`, so that hooks find the container's root there."""
 
+    words = "mount rootfs at {path}"
     takes: str
     path: str
 
@@ -213,6 +249,7 @@ class MountFilesystem(Op):
     `strict`: target may not be or pass a symlink (/proc, /sys). `inherit_mode`: of a directory that is
     there already the root of the new filesystem takes the mode over. `may_cover_proc` as in MoveMount."""
 
+    words = 'error mounting "{source}" to rootfs at "{target}": mount {fstype}'
     target: str
     fstype: str
     source: str
@@ -229,6 +266,7 @@ class MoveMount(Op):
 
     `may_cover_proc`: the few files of /proc which may be mounted over; anything else in it is refused."""
 
+    words = 'error mounting {takes} to rootfs at "{target}"'
     takes: str
     target: str
     may_cover_proc: bool = False
@@ -238,17 +276,14 @@ class MoveMount(Op):
 class RemountReadonly(Op):
     """Make the mount at `target` read-only; its other flags stay."""
 
+    words = "remount {target} read-only"
     target: str
-
-
-class MakeDirectory(Op):
-    path: str
-    mode: int = 0o755
 
 
 class MakeDevice(Op):
     """mknod(2) at `path`; a node that is there must be the same. `mode` holds S_IFCHR, S_IFBLK or S_IFIFO."""
 
+    words = "make device {path}"
     path: str
     mode: int
     device: int
@@ -260,6 +295,7 @@ class MakeSymlink(Op):
     """A symlink at `path`; one that is there already and says the same is fine. `replace`: remove what is
     in its way first (an old /dev/ptmx)."""
 
+    words = "make symlink {path} to {target}"
     path: str
     target: str
     replace: bool = False
@@ -269,6 +305,7 @@ class OpenConsole(Op):
     """A pty of the container's devpts becomes our controlling terminal and stdio, is bound to /dev/console
     (`bind`), owned by `uid`, and its master end goes to the socket `takes`."""
 
+    words = "open console"
     takes: str
     uid: int
     rows: int
@@ -279,6 +316,7 @@ class OpenConsole(Op):
 class WriteSysctl(Op):
     """Write below /proc/sys of the host's procfs: which namespace it means is decided by who writes."""
 
+    words = "write {value!r} to /proc/sys/{path}"
     path: str
     value: str
 
@@ -286,6 +324,7 @@ class WriteSysctl(Op):
 class ReadonlyPath(Op):
     """Bind `path` on itself, read-only with all below. Missing: nothing to do."""
 
+    words = "make {path} read-only"
     path: str
 
 
@@ -293,45 +332,56 @@ class MaskPath(Op):
     """Hide `path`: an empty read-only tmpfs over a directory, the host's /dev/null over a file. Missing:
     nothing to do."""
 
+    words = "mask {path}"
     path: str
 
 
 class PivotRoot(Op):
     """Make the container's root our `/` and let go of the host's."""
 
+    words = "pivot_root"
+
 
 class MoveRoot(Op):
     """As PivotRoot where pivot_root cannot work (a root on initramfs): MS_MOVE and chroot. `hide`: mounts of
     the host's procfs and sysfs that have to go first."""
 
+    words = "move root"
     hide: tuple[str, ...]
 
 
 class ChangeRoot(Op):
     """chroot(2) into the rootfs, for a container without a mount namespace of its own."""
 
+    words = "chroot to {path}"
     path: str
 
 
 class SetHostname(Op):
+    words = "set hostname {name}"
     name: str
 
 
 class SetDomainname(Op):
+    words = "set domainname {name}"
     name: str
 
 
 class SetUmask(Op):
+    words = "set umask {mask:04o}"
     mask: int
 
 
 class ReopenNull(Op):
     """Standard streams that are the host's /dev/null become the container's."""
 
+    words = "reopen /dev/null"
+
 
 class OwnStdio(Op):
     """Give the standard streams to the container's user, so that it may open /dev/stderr."""
 
+    words = "give stdio to user {uid}"
     uid: int
 
 
@@ -339,6 +389,7 @@ class ChangeDirectory(Op):
     """chdir to `path`, made if missing; with the rights of the user if root's don't do (NFS, FUSE). It must
     lie inside the root (CVE-2024-21626)."""
 
+    words = 'chdir to cwd ("{path}") set in config.json failed'
     path: str
     uid: int
     gid: int
@@ -349,6 +400,7 @@ class FindProgram(Op):
     """Find the program among `candidates` with the rights of the user (`as_user`), and write the address of
     its name into the stub."""
 
+    words = "find program {candidates}"
     candidates: tuple[str, ...]
     addresses: tuple[int, ...]
     slot: int
@@ -359,22 +411,28 @@ class FindProgram(Op):
 
 
 class FillHome(Op):
-    """Look the home directory of `uid` up in the container's /etc/passwd, and write `HOME=…` into the stub,
-    at `slot`, where `size` bytes are reserved."""
+    """Look the home directory of `uid` up in the container's /etc/passwd, and write `HOME=…` into the stub:
+    its text at `text_at`, where `size` bytes are reserved, and `pointer` at `pointer_at`."""
 
+    words = "look up HOME of user {uid}"
     uid: int
-    slot: int
+    text_at: int
     size: int
+    pointer_at: int
+    pointer: bytes
 
 
 class ResetSignals(Op):
     """Undo what the interpreter has changed (SIGPIPE and SIGXFSZ ignored), and block no signal."""
+
+    words = "reset signals"
 
 
 class ExecStub(Op):
     """Seal the stub and execute it. Of all descriptors it keeps 0-2, the `preserve` ones after them, its
     channel and the fifo."""
 
+    words = "execute stub"
     preserve: int
 
 

@@ -1,0 +1,268 @@
+"""Steps of the child on itself: cgroup, namespaces, session, working directory, program, stub."""
+
+from __future__ import annotations
+
+import posix
+from errno import EACCES, EINVAL, ENOENT, ENOSYS, ENOTDIR, EPERM, EROFS
+from stat import S_ISCHR, S_ISREG
+
+from pyrunc.child import channel
+from pyrunc.child.context import Child
+from pyrunc.kernel import const as c
+from pyrunc.kernel import fds, signals, spawn, syscall
+from pyrunc.plan import ops
+
+_NULL = posix.makedev(1, 3)
+_PASSWD_BYTES = 1 << 20
+_SEARCHABLE_KEYRING = 0x3F1B0000  # possessor all; user view, read, search, link: exec joins by name
+
+
+def reset_signals(_op: ops.ResetSignals, _child: Child) -> None:
+    """First, so that what the interpreter ignores is not ignored in the container. The umask is the config's
+    later; until then modes are meant as written."""
+    signals.reset_for_exec()
+    posix.umask(0)
+
+
+def join_cgroup(op: ops.JoinCgroup, child: Child) -> None:
+    """Before anything is done that should be accounted; the cgroup namespace takes its root from here."""
+    posix.write(child.saved[op.takes], b"0")
+
+
+def join_namespace(op: ops.JoinNamespace, child: Child) -> None:
+    syscall.setns(child.saved[op.takes], op.flags)
+
+
+def unshare(op: ops.Unshare, _child: Child) -> None:
+    syscall.unshare(op.flags)
+
+
+def become_root(op: ops.BecomeRoot, _child: Child) -> None:
+    """In a user namespace: only as a mapped id are we the owner of what we make."""
+    if op.drop_groups:
+        posix.setgroups([])
+    posix.setresgid(0, 0, 0)
+    posix.setresuid(0, 0, 0)
+
+
+def set_dumpable(op: ops.SetDumpable, _child: Child) -> None:
+    """A process of a shared pid namespace could trace us or open what we hold (CVE-2016-9962)."""
+    syscall.prctl(c.PR_SET_DUMPABLE, int(op.value))
+
+
+def new_session(_op: ops.NewSession, _child: Child) -> None:
+    """A leader of its own session has no terminal of the caller's."""
+    posix.setsid()
+
+
+def session_keyring(op: ops.SessionKeyring, _child: Child) -> None:
+    """A kernel without keyrings has nothing to keep apart."""
+    try:
+        ring = syscall.keyctl(c.KEYCTL_JOIN_SESSION_KEYRING, syscall.path_bytes(op.name))
+        syscall.keyctl(c.KEYCTL_SETPERM, ring, _SEARCHABLE_KEYRING)
+    except OSError as error:
+        if error.errno != ENOSYS:
+            raise
+
+
+def loopback_up(_op: ops.LoopbackUp, _child: Child) -> None:
+    """struct ifreq: 16 bytes of name, 2 of flags (netdevice(7))."""
+    fd = syscall.call("socket", c.AF_INET, c.SOCK_DGRAM | c.SOCK_CLOEXEC, 0)
+    request = syscall.ioctl_bytes(fd, c.SIOCGIFFLAGS, b"lo".ljust(40, b"\0"))
+    flags = int.from_bytes(request[16:18], "little") | c.IFF_UP
+    syscall.ioctl_bytes(fd, c.SIOCSIFFLAGS, request[:16] + flags.to_bytes(2, "little") + bytes(22))
+    posix.close(fd)
+
+
+def tell(op: ops.Tell, child: Child) -> None:
+    fds.send(child.channel, channel.POINTS[op.point])
+
+
+def wait(op: ops.Await, child: Child) -> None:
+    """A parent that is gone has closed its end: there is nobody to go on for. What is too long for a frame
+    comes in a file beside it."""
+    frame, received = fds.receive(child.channel)
+    if frame != channel.POINTS[op.point]:
+        posix._exit(1)
+    for fd in received:
+        child.payload = posix.pread(fd, posix.fstat(fd).st_size, 0)
+        posix.close(fd)
+
+
+def run_hooks(op: ops.RunHooks, child: Child) -> None:
+    """createContainer hooks: our namespaces, but names are the host's still, for we have not pivoted. The
+    state came with the last sync point."""
+    for number, hook in enumerate(op.hooks):
+        env = None if hook.env is None else dict(_pairs(hook.env))
+        outcome = spawn.run_program(
+            hook.path, hook.args or (hook.path,), env, child.payload, hook.timeout_seconds
+        )
+        if outcome.status or outcome.timed_out:
+            words = (outcome.errors or outcome.output).strip()[-2000:]
+            frame = channel.encode_hook_failure(number, outcome.status, outcome.timed_out, words)
+            fds.send(child.channel, frame)
+            posix._exit(1)
+
+
+def _pairs(env: tuple[str, ...]) -> list[tuple[bytes, bytes]]:
+    found = []
+    for entry in env:
+        name, _, value = entry.encode("utf-8", "surrogateescape").partition(b"=")
+        found.append((name, value))
+    return found
+
+
+def set_hostname(op: ops.SetHostname, _child: Child) -> None:
+    syscall.sethostname(op.name)
+
+
+def set_domainname(op: ops.SetDomainname, _child: Child) -> None:
+    syscall.setdomainname(op.name)
+
+
+def set_umask(op: ops.SetUmask, _child: Child) -> None:
+    posix.umask(op.mask)
+
+
+def reopen_null(_op: ops.ReopenNull, _child: Child) -> None:
+    """/proc/self/fd/0 should not lead to a file of the host. What the image calls /dev/null must be it."""
+    wanted = [stream for stream in (0, 1, 2) if _is_null(stream)]
+    if not wanted:
+        return
+    try:
+        fd = posix.open("/dev/null", posix.O_RDWR | posix.O_NONBLOCK | posix.O_NOFOLLOW | posix.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    if not _is_null(fd):
+        raise OSError(ops.NOT_A_DEVICE, "open", "/dev/null")
+    posix.set_blocking(fd, True)
+    for stream in wanted:
+        posix.dup2(fd, stream)
+    posix.close(fd)
+
+
+def _is_null(fd: int) -> bool:
+    try:
+        found = posix.fstat(fd)
+    except OSError:  # closed by the caller
+        return False
+    return S_ISCHR(found.st_mode) and found.st_rdev == _NULL
+
+
+def own_stdio(op: ops.OwnStdio, _child: Child) -> None:
+    """Only the owner may open a pipe again by /dev/stderr. The null device is everybody's; what can't be
+    given away (another user namespace's, a read-only file) still works as it is open."""
+    for stream in (0, 1, 2):
+        try:
+            found = posix.fstat(stream)
+            if found.st_uid != op.uid and not (S_ISCHR(found.st_mode) and found.st_rdev == _NULL):
+                posix.fchown(stream, op.uid, found.st_gid)
+        except OSError as error:
+            if error.errno not in (EPERM, EROFS, EINVAL, 9):  # 9, EBADF: closed by the caller
+                raise
+
+
+def change_directory(op: ops.ChangeDirectory, child: Child) -> None:
+    """As root first, for a directory that the user may not search; where root may not either (NFS), as the
+    user. The answer of getcwd is the proof that no descriptor led us out (CVE-2024-21626)."""
+    try:
+        _change_directory(op.path)
+    except PermissionError:
+        _as_user(op.uid, op.gid, op.groups)
+        try:
+            posix.chdir(op.path)
+        finally:
+            syscall.set_filesystem_ids(0, 0)
+    try:
+        here = posix.getcwd()
+    except FileNotFoundError:
+        raise OSError(ops.OUTSIDE_ROOT, "getcwd", op.path) from None
+    if not here.startswith("/"):
+        raise OSError(ops.OUTSIDE_ROOT, "getcwd", op.path)
+
+
+def _change_directory(path: str) -> None:
+    try:
+        posix.chdir(path)
+    except FileNotFoundError:
+        made = ""
+        for part in path.strip("/").split("/"):
+            made += "/" + part
+            try:
+                posix.mkdir(made, 0o755)
+            except FileExistsError:
+                pass
+        posix.chdir(path)
+
+
+def _as_user(uid: int, gid: int, groups: tuple[int, ...]) -> None:
+    if groups:
+        posix.setgroups(groups)
+    syscall.set_filesystem_ids(uid, gid)
+
+
+def find_program(op: ops.FindProgram, child: Child) -> None:
+    """Said now, at create, rather than when nobody listens any more. What is executed at start is the name
+    that was found, by the kernel's own check then."""
+    if op.as_user:
+        _as_user(op.uid, op.gid, op.groups)
+    refused = 0
+    try:
+        for candidate, address in zip(op.candidates, op.addresses, strict=True):
+            try:
+                if not S_ISREG(posix.stat(candidate).st_mode):
+                    raise OSError(EACCES, "stat", candidate)
+                syscall.faccessat2(c.AT_FDCWD, candidate, posix.X_OK, c.AT_EACCESS)
+            except OSError as error:
+                if error.errno not in (EACCES, EPERM, ENOENT, ENOTDIR):
+                    raise
+                refused = EACCES if error.errno in (EACCES, EPERM) else refused
+                continue
+            posix.pwrite(child.stub, address.to_bytes(8, "little"), op.slot)
+            return
+    finally:
+        if op.as_user:
+            syscall.set_filesystem_ids(0, 0)
+    raise OSError(refused or ENOENT, "execve")
+
+
+def fill_home(op: ops.FillHome, child: Child) -> None:
+    """The image's /etc/passwd is data: its third field is compared as text, its sixth copied, no more."""
+    home = b"/"
+    try:
+        fd = posix.open("/etc/passwd", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC)
+    except OSError:
+        fd = -1
+    if fd >= 0:
+        text = posix.read(fd, _PASSWD_BYTES) if S_ISREG(posix.fstat(fd).st_mode) else b""
+        posix.close(fd)
+        wanted = b"%d" % op.uid
+        for line in text.split(b"\n"):
+            fields = line.split(b":")
+            if len(fields) > 5 and fields[2] == wanted:
+                home = fields[5] or b"/"
+                break
+    entry = b"HOME=" + home
+    if len(entry) >= op.size or b"\0" in entry:
+        entry = b"HOME=/"
+    posix.pwrite(child.stub, entry, op.text_at)
+    posix.pwrite(child.stub, op.pointer, op.pointer_at)
+
+
+def exec_stub(op: ops.ExecStub, child: Child) -> None:
+    """The stub is sealed, so that nobody can change what runs or hold it writable; of our descriptors it finds
+    the channel and the fifo where it looks for them, and no other."""
+    first = 3 + op.preserve
+    seals = c.F_SEAL_SEAL | c.F_SEAL_SHRINK | c.F_SEAL_GROW | c.F_SEAL_WRITE
+    syscall.call("fcntl", child.stub, c.F_ADD_SEALS, seals)
+    stub, report = (
+        syscall.call("fcntl", fd, c.F_DUPFD_CLOEXEC, first + 2) for fd in (child.stub, child.channel)
+    )
+    if child.fifo >= 0:
+        fifo = syscall.call("fcntl", child.fifo, c.F_DUPFD_CLOEXEC, first + 2)
+        posix.dup2(fifo, first + 1)
+    posix.dup2(report, first)
+    child.channel = report  # should execveat fail, the failure goes here
+    rest = first + (1 if child.fifo < 0 else 2)
+    syscall.close_range(rest, 0xFFFF_FFFF, c.CLOSE_RANGE_CLOEXEC)
+    syscall.execveat(stub)

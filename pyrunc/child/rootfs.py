@@ -1,0 +1,277 @@
+"""Steps of the child on its root filesystem, all before pivot_root.
+
+Every target is opened once inside the root (kernel.paths) and used through its descriptor; where a call only
+takes names, by /proc/self/fd/N of the *host's* procfs, which is still ours. The image decides nothing.
+"""
+
+from __future__ import annotations
+
+import posix
+from errno import EBUSY, EEXIST, ELOOP, ENOENT, ENOTDIR, EPERM
+from stat import S_IFMT, S_IMODE, S_ISCHR, S_ISDIR
+
+from pyrunc.child.context import Child
+from pyrunc.kernel import const as c
+from pyrunc.kernel import fds, mounts, paths, syscall
+from pyrunc.plan import ops
+
+_NULL = posix.makedev(1, 3)
+
+
+def set_propagation(op: ops.SetPropagation, child: Child) -> None:
+    """For "/" before the root is attached: all mounts of our namespace, so that nothing we do is seen on the
+    host. Later: one mount of the container, or its root after the pivot."""
+    if child.root < 0 or op.target == "/":
+        syscall.mount("", "/", "", op.flags, "")
+        return
+    fd = _reopen(child, op.target)
+    syscall.mount_setattr(fd, recursive=bool(op.flags & c.MS_REC), propagation=op.flags & ~c.MS_REC)
+    posix.close(fd)
+
+
+def open_tree(op: ops.OpenTree, child: Child) -> None:
+    """Here, and not on the host side, when only the container's user namespace gives us the right to. Before
+    the root is attached: the source is a name of the host."""
+    child.saved[op.saves] = mounts.clone_tree(
+        op.source,
+        recursive=op.recursive,
+        set_flags=op.set_flags,
+        clear_flags=op.clear_flags,
+        propagation=op.propagation,
+    )
+
+
+def set_tree_flags(op: ops.SetTreeFlags, child: Child) -> None:
+    """Recursive attributes, while nobody sees the tree yet."""
+    tree = child.saved[op.takes]
+    syscall.mount_setattr(tree, recursive=True, attr_set=op.set_flags, attr_clear=op.clear_flags)
+
+
+def attach_root(op: ops.AttachRoot, child: Child) -> None:
+    """The tree was opened by the host side; from here on its descriptor is the root, whatever happens to the
+    name. It is attached at that name because hooks look for it there. Our mounts are slaves of the host's
+    by now: it can't show there."""
+    tree = child.saved[op.takes]
+    place = posix.open(op.path, c.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    syscall.move_mount(tree, place)
+    posix.close(place)
+    child.root = tree
+
+
+def mount_filesystem(op: ops.MountFilesystem, child: Child) -> None:
+    """The image may hold a symlink where we mount: the target is opened once, as if the root were `/`, and
+    mounted on through its descriptor. /proc and /sys must be ordinary directories: labels are written
+    through them later (CVE-2019-19921, CVE-2023-28642)."""
+    target, is_new = _open_directory(child, op.target, op.strict)
+    _refuse_bad_target(child, target, op.may_cover_proc)
+    data = op.data
+    if op.inherit_mode and not is_new:
+        mode = f"mode={S_IMODE(posix.stat(target).st_mode):o}"
+        data = f"{data},{mode}" if data else mode
+    name = paths.fd_path(target)
+    try:
+        syscall.mount(op.source, name, op.fstype, op.flags, data)
+    except OSError as error:
+        if op.fstype != "devpts" or error.errno not in (EPERM, 22) or "gid=" not in data:
+            raise
+        # A user namespace without the tty group can't give terminals to it.
+        kept = ",".join(item for item in data.split(",") if not item.startswith("gid="))
+        syscall.mount(op.source, name, op.fstype, op.flags, kept)
+    posix.close(target)
+
+
+def _open_directory(child: Child, path: str, strict: bool) -> tuple[int, bool]:
+    """The directory `path` (O_PATH), made if missing, and whether it was. `strict`: no symlink on the way."""
+    try:
+        if strict:
+            resolve = c.RESOLVE_IN_ROOT | c.RESOLVE_NO_SYMLINKS
+            return syscall.openat2(child.root, path, c.O_PATH | posix.O_DIRECTORY, resolve), False
+        return paths.open_inside(child.root, path, c.O_PATH | posix.O_DIRECTORY), False
+    except FileNotFoundError:
+        return paths.make_directories(child.root, path), True
+    except OSError as error:
+        if strict and error.errno in (ELOOP, ENOTDIR):
+            raise OSError(ops.NOT_ORDINARY, "mount", path) from None
+        raise
+
+
+def _refuse_bad_target(child: Child, target: int, may_cover_proc: bool) -> None:
+    """Nothing is mounted over the root itself, nor over what procfs shows (CVE-2019-16884): by what the
+    target *is*, since a name may lead anywhere inside."""
+    here, root = posix.stat(target), posix.stat(child.root)
+    if (here.st_dev, here.st_ino) == (root.st_dev, root.st_ino):
+        raise OSError(EBUSY, "mount")
+    if not may_cover_proc and syscall.filesystem_magic(target) == c.PROC_SUPER_MAGIC:
+        raise OSError(ops.INSIDE_PROC, "mount")
+
+
+def move_mount(op: ops.MoveMount, child: Child) -> None:
+    """The source was opened before, with the caller's rights; only its kind, directory or file, is looked at
+    to make a missing target."""
+    tree = child.saved[op.takes]
+    if op.must_be_proc and syscall.filesystem_magic(tree) != c.PROC_SUPER_MAGIC:
+        raise OSError(ops.NOT_PROC, "mount", op.target)
+    if S_ISDIR(posix.stat(tree).st_mode):
+        target = paths.make_directories(child.root, op.target)
+    else:
+        target = paths.make_file(child.root, op.target)
+    _refuse_bad_target(child, target, op.may_cover_proc)
+    syscall.move_mount(tree, target)
+    posix.close(target)
+    child.mounted[op.target] = tree
+
+
+def _reopen(child: Child, target: str) -> int:
+    """What is mounted at `target`: the tree that we put there, or the top of what the name leads to now."""
+    tree = child.mounted.get(target)
+    return posix.dup(tree) if tree is not None else paths.open_inside(child.root, target)
+
+
+def remount_readonly(op: ops.RemountReadonly, child: Child) -> None:
+    """Late, when all that belongs inside has been made. Adding a restriction is always allowed."""
+    if op.target == "/":
+        syscall.mount_setattr(child.root, recursive=False, attr_set=c.MOUNT_ATTR_RDONLY)
+        return
+    fd = _reopen(child, op.target)
+    syscall.mount_setattr(fd, recursive=False, attr_set=c.MOUNT_ATTR_RDONLY)
+    posix.close(fd)
+
+
+def make_device(op: ops.MakeDevice, child: Child) -> None:
+    """/dev of an image may be a symlink: the node is made relative to the descriptor of what that means
+    inside the root (CVE-2026-41579)."""
+    directory, name = paths.split(op.path)
+    parent = paths.make_directories(child.root, directory)
+    try:
+        posix.mknod(name, op.mode, op.device, dir_fd=parent)
+    except FileExistsError:
+        found = posix.stat(name, dir_fd=parent, follow_symlinks=False)
+        if S_IFMT(found.st_mode) != S_IFMT(op.mode) or found.st_rdev != op.device:
+            raise OSError(ops.WRONG_NODE, "mknod", op.path) from None
+    if op.uid or op.gid:
+        posix.chown(name, op.uid, op.gid, dir_fd=parent, follow_symlinks=False)
+    posix.close(parent)
+
+
+def make_symlink(op: ops.MakeSymlink, child: Child) -> None:
+    """What is there already stays, unless it has to go (/dev/ptmx of an image is never the right one)."""
+    directory, name = paths.split(op.path)
+    parent = paths.make_directories(child.root, directory)
+    if op.replace:
+        try:
+            posix.unlink(name, dir_fd=parent)
+        except FileNotFoundError:
+            pass
+    try:
+        posix.symlink(op.target, name, dir_fd=parent)
+    except OSError as error:
+        if error.errno != EEXIST:
+            raise
+    posix.close(parent)
+
+
+def open_console(op: ops.OpenConsole, child: Child) -> None:
+    """The pty is born in the container's devpts; its other end is had from the kernel (TIOCGPTPEER), never by
+    the name /dev/pts/N, which the image could have made (CVE-2025-52565). After setsid, so that it can
+    become our controlling terminal."""
+    flags = posix.O_RDWR | posix.O_NOCTTY
+    master = paths.open_inside(child.root, "/dev/pts/ptmx", flags)
+    if syscall.filesystem_magic(master) != c.DEVPTS_SUPER_MAGIC:
+        raise OSError(ops.NOT_A_DEVICE, "open", "/dev/pts/ptmx")
+    _use_console(op, child, master)
+
+
+def _use_console(op: ops.OpenConsole, child: Child, master: int) -> None:
+    syscall.ioctl_bytes(master, c.TIOCSPTLCK, bytes(4))
+    number = int.from_bytes(syscall.ioctl_bytes(master, c.TIOCGPTN, bytes(4)), "little")
+    peer = syscall.ioctl_int(master, c.TIOCGPTPEER, posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC)
+    if op.rows or op.columns:
+        size = b"".join(value.to_bytes(2, "little") for value in (op.rows, op.columns, 0, 0))
+        syscall.ioctl_bytes(peer, c.TIOCSWINSZ, size)
+    if op.uid:
+        posix.fchown(peer, op.uid, -1)
+    if op.bind:
+        target = paths.make_file(child.root, "/dev/console", 0o666)
+        tree = syscall.open_tree(peer, b"", c.AT_EMPTY_PATH | c.OPEN_TREE_CLONE)
+        syscall.move_mount(tree, target)
+        posix.close(tree)
+        posix.close(target)
+    fds.send(child.saved[op.takes], f"/dev/pts/{number}".encode(), (master,))
+    syscall.ioctl_int(peer, c.TIOCSCTTY)
+    for stream in (0, 1, 2):
+        posix.dup2(peer, stream)
+    posix.close(peer)
+    posix.close(master)
+
+
+def write_sysctl(op: ops.WriteSysctl, _child: Child) -> None:
+    """Through the host's procfs, which no mount of the image can have redirected (CVE-2025-52881): a
+    namespaced sysctl belongs to the namespace of the writer, and that is the container's by now."""
+    fd = posix.open(f"/proc/sys/{op.path}", posix.O_WRONLY | posix.O_CLOEXEC)
+    posix.write(fd, op.value.encode("utf-8", "surrogateescape"))
+    posix.close(fd)
+
+
+def readonly_path(op: ops.ReadonlyPath, child: Child) -> None:
+    """A clone of the mount from there on, read-only with all below, on top of itself, by descriptor: there is
+    no moment at which another object could take the place (GHSA-3q8j-pf29-vwv8)."""
+    try:
+        target = paths.open_inside(child.root, op.path)
+    except OSError as error:
+        if error.errno in (ENOENT, ENOTDIR):
+            return
+        raise
+    tree = syscall.open_tree(target, b"", c.AT_EMPTY_PATH | c.OPEN_TREE_CLONE | c.AT_RECURSIVE)
+    syscall.mount_setattr(tree, recursive=True, attr_set=c.MOUNT_ATTR_RDONLY)
+    syscall.move_mount(tree, target)
+    posix.close(tree)
+    posix.close(target)
+
+
+def mask_path(op: ops.MaskPath, child: Child) -> None:
+    """Files get the host's /dev/null, known by its number and not by its name in the image
+    (CVE-2025-31133); directories an empty tmpfs."""
+    try:
+        target = paths.open_inside(child.root, op.path)
+    except OSError as error:
+        if error.errno in (ENOENT, ENOTDIR):
+            return
+        raise
+    if S_ISDIR(posix.stat(target).st_mode):
+        syscall.mount("tmpfs", paths.fd_path(target), "tmpfs", c.MS_RDONLY, "nr_blocks=1,nr_inodes=1")
+    else:
+        null = posix.open("/dev/null", c.O_PATH | posix.O_CLOEXEC)
+        found = posix.stat(null)
+        if not S_ISCHR(found.st_mode) or found.st_rdev != _NULL:
+            raise OSError(ops.NOT_A_DEVICE, "open", "/dev/null")
+        tree = syscall.open_tree(null, b"", c.AT_EMPTY_PATH | c.OPEN_TREE_CLONE)
+        syscall.move_mount(tree, target)
+        posix.close(tree)
+        posix.close(null)
+    posix.close(target)
+
+
+def pivot_root(_op: ops.PivotRoot, child: Child) -> None:
+    """Stack the old root upon the new and detach it, so that the image needs no directory for it (as
+    pivot_root(2) shows). After this a path means the container's: nothing of the host is left by name."""
+    posix.fchdir(child.root)
+    syscall.pivot_root(".", ".")
+    syscall.umount2(".", c.MNT_DETACH)
+    posix.chdir("/")
+
+
+def move_root(op: ops.MoveRoot, child: Child) -> None:
+    """Where the host's root can't be pivoted away it stays mounted below; so that no path of the container
+    leads to an unmasked procfs or sysfs of the host, those are detached first."""
+    for mountpoint in op.hide:
+        syscall.umount2(mountpoint, c.MNT_DETACH)
+    posix.fchdir(child.root)
+    syscall.mount(".", "/", "", c.MS_MOVE, "")
+    posix.chroot(".")
+    posix.chdir("/")
+
+
+def change_root(op: ops.ChangeRoot, _child: Child) -> None:
+    """No mount namespace of its own: the host's mounts stay, only names are confined."""
+    posix.chroot(op.path)
+    posix.chdir("/")

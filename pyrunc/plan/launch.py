@@ -1,0 +1,281 @@
+"""The whole launch of a container, composed: config.json + facts + what was asked for -> a Launch.
+
+The order is runc's (runtime reference 2.2) but for one thing: whatever works on the root filesystem
+(masks, read-only paths, sysctls, the console) is done before pivot_root, while /proc is still the host's. All
+of it goes by descriptors inside the root, which need no name of the container to be true; after the pivot
+nothing is mounted any more. The createContainer hooks still find a writable root: they run before those.
+"""
+
+from __future__ import annotations
+
+from pyrunc.errors import INVALID, PyruncError
+from pyrunc.kernel import const as c
+from pyrunc.oci.config import Config, Linux, Process
+from pyrunc.plan.cgroups import CgroupPlan
+from pyrunc.plan.devices import has_host_dev, plan_devices
+from pyrunc.plan.facts import HostFacts
+from pyrunc.plan.mounts import PROPAGATION, plan_mounts
+from pyrunc.plan.namespaces import NamespacePlan, plan_namespaces
+from pyrunc.plan.ops import (
+    AttachRoot,
+    Await,
+    BecomeRoot,
+    ChangeDirectory,
+    ChangeRoot,
+    ExecStub,
+    JoinCgroup,
+    LoopbackUp,
+    MaskPath,
+    MoveRoot,
+    NewSession,
+    Op,
+    OpenConsole,
+    OpenTree,
+    OwnStdio,
+    PivotRoot,
+    ReadonlyPath,
+    RemountReadonly,
+    ReopenNull,
+    ResetSignals,
+    RunHooks,
+    SessionKeyring,
+    SetDomainname,
+    SetDumpable,
+    SetHostname,
+    SetPropagation,
+    SetUmask,
+    Tell,
+    WriteSysctl,
+)
+from pyrunc.plan.process import ProcessPlan, plan_process
+from pyrunc.plan.seccomp import compile_seccomp
+from pyrunc.plan.stub import Stub, StubCall
+from pyrunc.record import Record
+
+_EVERY_CAPABILITY = (1 << 64) - 1
+
+
+class LaunchRequest(Record):
+    """What is asked for beside config.json. `bundle`, `rootfs`: absolute. `host_mounts_to_hide`: for no_pivot,
+    the mountpoints of the host's procfs and sysfs instances."""
+
+    container_id: str
+    bundle: str
+    rootfs: str
+    has_console: bool = False
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+    preserve_fds: int = 0
+    listen_fds: int = 0
+    host_mounts_to_hide: tuple[str, ...] = ()
+
+
+class Launch(Record):
+    """`prepare`: host side, before the clone. `stage`: a process between, if not empty. `attach`: host side,
+    with the child's pid. `child`: between clone and exec. `stub`: what it executes; `calls`: that, readable.
+    `cgroup_paths`: for the state. Sync points stand in `attach` and `child` in pairs of Tell and Await."""
+
+    clone_flags: int
+    prepare: tuple[Op, ...]
+    stage: tuple[Op, ...]
+    attach: tuple[Op, ...]
+    child: tuple[Op, ...]
+    stub: Stub
+    calls: tuple[StubCall, ...]
+
+
+def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: LaunchRequest) -> Launch:
+    """Raises PyruncError with the JSON pointer of what can't be planned."""
+    linux, process = config.linux, config.process
+    if process is None:
+        raise PyruncError(INVALID, "process property must not be empty", "/process")
+    namespaces = plan_namespaces(linux, facts)
+    in_user_namespace = namespaces.has("user")
+    seccomp = compile_seccomp(linux.seccomp, facts.machine) if linux.seccomp else None
+    plan = plan_process(
+        process,
+        facts=facts,
+        grantable=_EVERY_CAPABILITY if in_user_namespace else facts.capability_mask,
+        seccomp=seccomp,
+        has_fifo=True,
+        may_set_groups=not any(type(op).__name__ == "DenySetgroups" for op in namespaces.map),
+        preserve_fds=request.preserve_fds,
+        listen_fds=request.listen_fds,
+    )
+    devices = plan_devices(linux.devices, config.mounts, bind=in_user_namespace or facts.in_user_namespace)
+    mounts = plan_mounts(
+        config.mounts,
+        bundle=request.bundle,
+        rootfs_propagation=linux.rootfs_propagation,
+        cgroups=facts.cgroups,
+        cgroup_paths=cgroup.paths,
+        has_cgroup_namespace=namespaces.has("cgroup"),
+    )
+    has_root = namespaces.has("mount")
+    root = OpenTree(
+        source=request.rootfs,
+        saves="root",
+        recursive=True,
+        propagation=0 if linux.rootfs_propagation in ("shared", "rshared") else c.MS_PRIVATE,
+        origin="/root/path",
+    )
+    opened = (root, *mounts.open, *devices.open) if has_root else ()
+    prepare = (*cgroup.make, *cgroup.join, *namespaces.open)
+    rootless = not facts.is_privileged
+    child = (
+        ResetSignals(),
+        *(JoinCgroup(takes=op.saves) for op in cgroup.join if op.saves != "cgroup"),
+        *_take_user_namespace(namespaces, rootless),
+        *namespaces.join,
+        *namespaces.after_cgroup,
+        NewSession(),
+        *(() if request.no_new_keyring else (SessionKeyring(name=f"_ses.{request.container_id}"),)),
+        *((LoopbackUp(),) if "network" in namespaces.own else ()),
+        *(opened if rootless else ()),
+        *(_root_steps(config, request, mounts.mount, devices.make, mounts.finish) if has_root else ()),
+        *(() if has_root else (*_hook_steps(config), *_sysctl_steps(linux), ChangeRoot(path=request.rootfs))),
+        *_name_steps(config),
+        *_process_steps(process, plan),
+        ExecStub(preserve=request.preserve_fds),
+    )
+    attach = (
+        *namespaces.map,
+        *((Tell(point="mapped"),) if "user" in namespaces.own else ()),
+        *_host_hook_steps(config),
+        Await(point="ready"),
+        *plan.outside,
+    )
+    return Launch(
+        clone_flags=namespaces.clone_flags,
+        prepare=prepare if rootless else (*prepare, *opened),
+        stage=namespaces.stage,
+        attach=attach,
+        child=child,
+        stub=plan.stub,
+        calls=plan.calls,
+    )
+
+
+def _take_user_namespace(namespaces: NamespacePlan, rootless: bool) -> tuple[Op, ...]:
+    """Our own maps are written by a parent which, unprivileged, needs us dumpable until then."""
+    if not namespaces.has("user"):
+        return (SetDumpable(value=False),)
+    waiting = (Await(point="mapped"),) if "user" in namespaces.own else ()
+    can_drop = not rootless or all(getattr(op, "helper", "x") for op in namespaces.map)
+    return (*waiting, BecomeRoot(drop_groups=can_drop), SetDumpable(value=False))
+
+
+def _root_steps(
+    config: Config,
+    request: LaunchRequest,
+    mounts: tuple[Op, ...],
+    devices: tuple[Op, ...],
+    finish: tuple[Op, ...],
+) -> tuple[Op, ...]:
+    """The root filesystem: attach, fill, hooks, restrict, enter."""
+    linux, process = config.linux, config.process
+    console: tuple[Op, ...] = ()
+    if process is not None and process.terminal and request.has_console:
+        size = process.console_size
+        console = (
+            OpenConsole(
+                takes="console",
+                uid=process.user.uid,
+                rows=size.height if size else 0,
+                columns=size.width if size else 0,
+                bind=not has_host_dev(config.mounts),
+                origin="/process/terminal",
+            ),
+        )
+    readonly = config.root is not None and config.root.readonly
+    enter: Op = MoveRoot(hide=request.host_mounts_to_hide) if request.no_pivot else PivotRoot()
+    after = PROPAGATION.get(linux.rootfs_propagation, 0)
+    return (
+        SetPropagation(target="/", flags=c.MS_SLAVE | c.MS_REC),
+        AttachRoot(takes="root", path=request.rootfs, origin="/root/path"),
+        *mounts,
+        *devices,
+        *_hook_steps(config),
+        *console,
+        *_sysctl_steps(linux),
+        *(
+            ReadonlyPath(path=path, origin=f"/linux/readonlyPaths/{n}")
+            for n, path in enumerate(linux.readonly_paths)
+        ),
+        *(MaskPath(path=path, origin=f"/linux/maskedPaths/{n}") for n, path in enumerate(linux.masked_paths)),
+        *finish,
+        *((RemountReadonly(target="/", origin="/root/readonly"),) if readonly else ()),
+        enter,
+        *((SetPropagation(target="/", flags=after, origin="/linux/rootfsPropagation"),) if after else ()),
+    )
+
+
+def _hook_steps(config: Config) -> tuple[Op, ...]:
+    hooks = config.hooks
+    steps: tuple[Op, ...] = ()
+    if hooks.prestart or hooks.create_runtime or hooks.create_container:
+        steps += (Tell(point="prepared"), Await(point="hooks run"))
+    if hooks.create_container:
+        steps += (
+            RunHooks(kind="createContainer", hooks=hooks.create_container, origin="/hooks/createContainer"),
+        )
+    return steps
+
+
+def _host_hook_steps(config: Config) -> tuple[Op, ...]:
+    """The other half of the dance."""
+    hooks = config.hooks
+    if not (hooks.prestart or hooks.create_runtime or hooks.create_container):
+        return ()
+    steps: list[Op] = [Await(point="prepared")]
+    if hooks.prestart:
+        steps.append(RunHooks(kind="prestart", hooks=hooks.prestart, origin="/hooks/prestart"))
+    if hooks.create_runtime:
+        steps.append(
+            RunHooks(kind="createRuntime", hooks=hooks.create_runtime, origin="/hooks/createRuntime")
+        )
+    return (*steps, Tell(point="hooks run"))
+
+
+def _sysctl_steps(linux: Linux) -> tuple[Op, ...]:
+    return tuple(
+        WriteSysctl(
+            path=sysctl_path(key),
+            value=value,
+            origin=f"/linux/sysctl/{key.replace('~', '~0').replace('/', '~1')}",
+        )
+        for key, value in linux.sysctl
+    )
+
+
+def sysctl_path(key: str) -> str:
+    """Below /proc/sys. As sysctl(8): the separator which comes first separates, the other stands for it."""
+    dot, slash = key.find("."), key.find("/")
+    if dot != -1 and (slash == -1 or dot < slash):
+        key = key.translate({ord("."): "/", ord("/"): "."})
+    return key
+
+
+def _name_steps(config: Config) -> tuple[Op, ...]:
+    steps: tuple[Op, ...] = ()
+    if config.hostname:
+        steps += (SetHostname(name=config.hostname, origin="/hostname"),)
+    if config.domainname:
+        steps += (SetDomainname(name=config.domainname, origin="/domainname"),)
+    return steps
+
+
+def _process_steps(process: Process, plan: ProcessPlan) -> tuple[Op, ...]:
+    user = process.user
+    return (
+        *(() if process.terminal else (ReopenNull(), OwnStdio(uid=user.uid))),
+        SetUmask(mask=0o022 if user.umask is None else user.umask, origin=f"{user.origin}/umask"),
+        ChangeDirectory(
+            path=process.cwd,
+            uid=user.uid,
+            gid=user.gid,
+            groups=user.additional_gids,
+            origin=f"{process.origin}/cwd",
+        ),
+        *plan.last,
+    )

@@ -1,0 +1,121 @@
+"""`namespaces` and id mappings -> what to clone with, what to join, and who writes the maps."""
+
+from __future__ import annotations
+
+from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
+from pyrunc.kernel import const as c
+from pyrunc.oci.config import IdMapping, Linux, Namespace
+from pyrunc.plan.facts import HostFacts
+from pyrunc.plan.ops import DenySetgroups, JoinNamespace, Op, OpenNamespace, Unshare, WriteIdMap
+from pyrunc.record import Record
+
+# type -> (CLONE_NEW*, its name below /proc/PID/ns)
+KINDS = {
+    "cgroup": (c.CLONE_NEWCGROUP, "cgroup"),
+    "ipc": (c.CLONE_NEWIPC, "ipc"),
+    "mount": (c.CLONE_NEWNS, "mnt"),
+    "network": (c.CLONE_NEWNET, "net"),
+    "pid": (c.CLONE_NEWPID, "pid"),
+    "time": (c.CLONE_NEWTIME, "time"),
+    "user": (c.CLONE_NEWUSER, "user"),
+    "uts": (c.CLONE_NEWUTS, "uts"),
+}
+# A user namespace first, for the rights in it; the mount namespace last, for the paths before it.
+_JOIN_ORDER = ("user", "pid", "time", "ipc", "uts", "network", "cgroup", "mount")
+
+
+class NamespacePlan(Record):
+    """`own`: types that the container gets for itself; `joined`: those joined by path.
+
+    `clone_flags`: of the clone. `open`: descriptors of what is joined, taken before. `stage`: what a process
+    between us and the init does first, because only its children are in those namespaces. `join`: the init's
+    own steps. `after_cgroup`: once it is in its cgroup, whose root the cgroup namespace is to show.
+    `map`: the host side's part.
+    """
+
+    own: tuple[str, ...]
+    joined: tuple[str, ...]
+    clone_flags: int
+    open: tuple[Op, ...]
+    stage: tuple[Op, ...]
+    join: tuple[Op, ...]
+    after_cgroup: tuple[Op, ...]
+    map: tuple[Op, ...]
+
+    def has(self, kind: str) -> bool:
+        """Is it another one than ours?"""
+        return kind in self.own or kind in self.joined
+
+
+def plan_namespaces(linux: Linux, facts: HostFacts) -> NamespacePlan:
+    """Raises PyruncError for what this kernel doesn't have, with the pointer of the entry."""
+    by_type: dict[str, Namespace] = {}
+    for namespace in linux.namespaces:
+        if namespace.type not in KINDS:
+            raise PyruncError(INVALID, "unknown namespace", f"{namespace.origin}/type", namespace.type)
+        if namespace.type in by_type:
+            raise PyruncError(INVALID, "malformed spec file: duplicated ns", namespace.origin, namespace.type)
+        if KINDS[namespace.type][1] not in facts.namespaces:
+            raise PyruncError(
+                UNSUPPORTED, "namespace is not supported by this kernel", namespace.origin, namespace.type
+            )
+        by_type[namespace.type] = namespace
+    own = tuple(kind for kind in _JOIN_ORDER if kind in by_type and not by_type[kind].path)
+    joined = tuple(kind for kind in _JOIN_ORDER if kind in by_type and by_type[kind].path)
+    opened = tuple(
+        OpenNamespace(
+            path=by_type[kind].path, flag=KINDS[kind][0], saves=f"ns/{kind}", origin=by_type[kind].origin
+        )
+        for kind in joined
+    )
+    joins = {
+        kind: JoinNamespace(takes=f"ns/{kind}", flags=KINDS[kind][0], origin=by_type[kind].origin)
+        for kind in joined
+    }
+    staged = tuple(joins[kind] for kind in ("user", "pid", "time") if kind in joins)
+    flags = 0
+    for kind in own:
+        if kind != "cgroup":
+            flags |= KINDS[kind][0]
+    return NamespacePlan(
+        own=own,
+        joined=joined,
+        clone_flags=flags,
+        open=opened,
+        stage=staged,
+        join=tuple(joins[kind] for kind in joined if kind not in ("user", "pid", "time")),
+        after_cgroup=(Unshare(flags=c.CLONE_NEWCGROUP, origin=by_type["cgroup"].origin),)
+        if "cgroup" in own
+        else (),
+        map=_plan_maps(linux, facts) if "user" in own else (),
+    )
+
+
+def _plan_maps(linux: Linux, facts: HostFacts) -> tuple[Op, ...]:
+    """Who may not write a map of more than himself asks newuidmap(1), which reads /etc/subuid."""
+    if facts.is_privileged:
+        helpers, deny = ("", ""), ()
+    else:
+        helpers = tuple(
+            "" if _is_own(mappings, number) else helper
+            for mappings, number, helper in (
+                (linux.uid_mappings, facts.uid, "newuidmap"),
+                (linux.gid_mappings, facts.gid, "newgidmap"),
+            )
+        )
+        deny = () if helpers[1] else (DenySetgroups(origin="/linux/gidMappings"),)
+    uid_map = WriteIdMap(
+        file="uid_map", text=_lines(linux.uid_mappings), helper=helpers[0], origin="/linux/uidMappings"
+    )
+    gid_map = WriteIdMap(
+        file="gid_map", text=_lines(linux.gid_mappings), helper=helpers[1], origin="/linux/gidMappings"
+    )
+    return (*deny, gid_map, uid_map)
+
+
+def _is_own(mappings: tuple[IdMapping, ...], number: int) -> bool:
+    return len(mappings) == 1 and mappings[0].size == 1 and mappings[0].host_id == number
+
+
+def _lines(mappings: tuple[IdMapping, ...]) -> str:
+    return "".join(f"{item.container_id} {item.host_id} {item.size}\n" for item in mappings)

@@ -1,0 +1,297 @@
+"""The process object -> the calls of the stub, and what is done to the child from outside.
+
+The stub's list is the last word on what the container's process may do; its order is runc's: without
+no_new_privs the seccomp program is loaded first, while CAP_SYS_ADMIN is still there; with it last of all, so
+that the profile need allow nothing but execve.
+"""
+
+from __future__ import annotations
+
+from pyrunc.errors import INVALID, PyruncError
+from pyrunc.kernel import const as c
+from pyrunc.oci.config import Capabilities, Process
+from pyrunc.plan.facts import HostFacts
+from pyrunc.plan.ops import FillHome, FindProgram, Op, SetOomScoreAdj, SetRlimit
+from pyrunc.plan.seccomp import SeccompProgram
+from pyrunc.plan.stub import READY, STEP_SECCOMP, FilterProgram, Scratch, Stub, StubCall, Text, build_stub
+from pyrunc.record import Record, replaced
+
+CAPABILITIES = tuple(
+    "CAP_" + name
+    for name in (
+        "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+        "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK",
+        "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN",
+        "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE",
+        "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND",
+        "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+    )
+)  # fmt: skip
+_NUMBER_OF = {name: number for number, name in enumerate(CAPABILITIES)}
+_DAC_OVERRIDE = 1
+
+RLIMITS = {
+    f"RLIMIT_{name}": number
+    for number, name in enumerate(
+        (
+            "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS",
+            "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
+        )
+    )
+}  # fmt: skip
+
+_HOME_BYTES = 4096  # PATH_MAX: a home directory that is longer can't be used anyway
+
+
+class CapabilitySets(Record):
+    """Bit N for capability N. What the host can't give is left out: a warning, not an error (spec 1.1)."""
+
+    bounding: int = 0
+    effective: int = 0
+    permitted: int = 0
+    inheritable: int = 0
+    ambient: int = 0
+
+
+class ProcessPlan(Record):
+    """`outside`: the host side's operations on the child; `last`: the child's own last steps, which find the
+    program; `stub`: what it executes, and `calls` the list of it, for people."""
+
+    outside: tuple[Op, ...]
+    last: tuple[Op, ...]
+    stub: Stub
+    calls: tuple[StubCall, ...]
+
+
+def _mask(names: tuple[str, ...], grantable: int) -> int:
+    mask = 0
+    for name in names:
+        number = _NUMBER_OF.get(name)
+        if number is not None:
+            mask |= 1 << number
+    return mask & grantable
+
+
+def plan_capabilities(wanted: Capabilities | None, grantable: int) -> CapabilitySets:
+    """No object at all: no capability at all."""
+    if wanted is None:
+        return CapabilitySets()
+    permitted = _mask(wanted.permitted, grantable)
+    inheritable = _mask(wanted.inheritable, grantable)
+    return CapabilitySets(
+        bounding=_mask(wanted.bounding, grantable),
+        effective=_mask(wanted.effective, grantable) & permitted,
+        permitted=permitted,
+        inheritable=inheritable,
+        ambient=_mask(wanted.ambient, grantable) & permitted & inheritable,
+    )
+
+
+def ungrantable(wanted: Capabilities | None, grantable: int) -> list[str]:
+    """Names asked for which are unknown or can't be given, for a warning."""
+    if wanted is None:
+        return []
+    names = (*wanted.bounding, *wanted.effective, *wanted.permitted, *wanted.inheritable, *wanted.ambient)
+    return sorted({name for name in names if not _mask((name,), grantable)})
+
+
+def plan_environment(env: tuple[str, ...]) -> dict[str, str]:
+    """Of duplicates the last wins, at the place of the first; `where` of an error is the entry."""
+    result: dict[str, str] = {}
+    for index, entry in enumerate(env):
+        name, equals, value = entry.partition("=")
+        if not equals or not name:
+            raise PyruncError(
+                INVALID,
+                "invalid environment variable",
+                f"/process/env/{index}",
+                f"{entry!r} isn't NAME=VALUE",
+            )
+        result[name] = value
+    return result
+
+
+def program_candidates(program: str, path: str | None) -> tuple[str, ...]:
+    """Where execvp(3) would look, with the PATH of the container's own environment."""
+    if "/" in program:
+        return (program,)
+    return tuple(f"{entry or '.'}/{program}" for entry in (path or "").split(":")) if path else ()
+
+
+def plan_process(
+    process: Process,
+    *,
+    facts: HostFacts,
+    grantable: int,
+    seccomp: SeccompProgram | None,
+    has_fifo: bool,
+    may_set_groups: bool,
+    preserve_fds: int,
+    listen_fds: int = 0,
+) -> ProcessPlan:
+    """`grantable`: the capabilities that can be given, as a mask; `has_fifo`: wait for `start`;
+    `listen_fds`: how many of the preserved descriptors are announced by LISTEN_FDS."""
+    user = process.user
+    sets = plan_capabilities(process.capabilities, grantable)
+    env = plan_environment(process.env)
+    if listen_fds:
+        env |= {"LISTEN_FDS": str(listen_fds), "LISTEN_PID": "1"}
+    candidates = program_candidates(process.args[0], env.get("PATH"))
+    if not candidates:
+        raise PyruncError(
+            INVALID,
+            f'exec: "{process.args[0]}": executable file not found in $PATH',
+            f"{process.origin}/args/0",
+        )
+    channel = 3 + preserve_fds
+    calls = _stub_calls(process, sets, facts, seccomp, channel, has_fifo, may_set_groups)
+    wants_home = not env.get("HOME")
+    if wants_home:
+        env.pop("HOME", None)
+    stub = build_stub(
+        calls,
+        machine=facts.machine,
+        channel=channel,
+        candidates=tuple(_encode(item) for item in candidates),
+        argv=tuple(_encode(item) for item in process.args),
+        env=tuple(_encode(f"{name}={value}") for name, value in env.items()),
+        home_size=_HOME_BYTES if wants_home else 0,
+    )
+    find = FindProgram(
+        candidates=candidates,
+        addresses=stub.candidates,
+        slot=stub.program_pointer,
+        uid=user.uid,
+        gid=user.gid,
+        groups=user.additional_gids,
+        as_user=user.uid != 0 and not sets.effective >> _DAC_OVERRIDE & 1,
+        origin=f"{process.origin}/args/0",
+    )
+    last: tuple[Op, ...] = (find,)
+    if wants_home:
+        pointer = Stub.address_of(stub.home_text).to_bytes(8, "little")
+        last += (
+            FillHome(
+                uid=user.uid,
+                text_at=stub.home_text,
+                size=stub.home_size,
+                pointer_at=stub.home_pointer,
+                pointer=pointer,
+                origin=f"{process.origin}/env",
+            ),
+        )
+    return ProcessPlan(outside=_outside(process), last=last, stub=stub, calls=calls)
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _outside(process: Process) -> tuple[Op, ...]:
+    """What the host side does to the child: there the right to raise a limit is the caller's."""
+    ops: list[Op] = []
+    if process.oom_score_adj is not None:
+        ops.append(SetOomScoreAdj(value=process.oom_score_adj, origin=f"{process.origin}/oomScoreAdj"))
+    for limit in process.rlimits:
+        if limit.type not in RLIMITS:
+            raise PyruncError(INVALID, "unknown rlimit", f"{limit.origin}/type", limit.type)
+        ops.append(
+            SetRlimit(
+                resource=RLIMITS[limit.type],
+                name=limit.type,
+                soft=limit.soft,
+                hard=limit.hard,
+                origin=limit.origin,
+            )
+        )
+    return tuple(ops)
+
+
+def _stub_calls(
+    process: Process,
+    sets: CapabilitySets,
+    facts: HostFacts,
+    seccomp: SeccompProgram | None,
+    channel: int,
+    has_fifo: bool,
+    may_set_groups: bool,
+) -> tuple[StubCall, ...]:
+    origin = process.origin
+    calls: list[StubCall] = []
+    filtering: tuple[StubCall, ...] = ()
+    if seccomp is not None:
+        program = FilterProgram(instructions=seccomp.instructions)
+        filtering = (
+            StubCall(
+                call="seccomp",
+                args=(c.SECCOMP_SET_MODE_FILTER, seccomp.flags, program),
+                step=STEP_SECCOMP,
+                origin="/linux/seccomp",
+            ),
+        )
+    if not process.no_new_privileges:
+        calls += filtering
+    calls += _credential_calls(process, sets, facts.last_capability, may_set_groups)
+    if process.no_new_privileges:
+        calls.append(
+            StubCall(call="prctl", args=(c.PR_SET_NO_NEW_PRIVS, 1), origin=f"{origin}/noNewPrivileges")
+        )
+    if has_fifo:
+        fifo = channel + 1
+        calls += [
+            StubCall(call="write", args=(channel, Text(data=READY), len(READY))),
+            StubCall(call="close", args=(channel,), late=True),
+            StubCall(call="read", args=(fifo, Scratch(), 1), late=True),
+            StubCall(call="fcntl", args=(fifo, c.F_SETFD, c.FD_CLOEXEC), late=True),
+        ]
+    else:
+        calls.append(StubCall(call="fcntl", args=(channel, c.F_SETFD, c.FD_CLOEXEC)))
+    if process.no_new_privileges:
+        calls += (replaced(call, late=has_fifo) for call in filtering)
+    return tuple(call if call.step else replaced(call, step=number) for number, call in enumerate(calls))
+
+
+def _credential_calls(
+    process: Process, sets: CapabilitySets, last_capability: int, may_set_groups: bool
+) -> list[StubCall]:
+    """Bounding set, ids, the three sets, ambient: capabilities(7). Each call needs what the next takes away."""
+    user, origin = process.user, f"{process.origin}/capabilities"
+    calls = [
+        StubCall(call="prctl", args=(c.PR_CAPBSET_DROP, number), origin=f"{origin}/bounding")
+        for number in range(last_capability + 1)
+        if not sets.bounding >> number & 1
+    ]
+    calls.append(StubCall(call="prctl", args=(c.PR_SET_KEEPCAPS, 1)))
+    if may_set_groups:
+        groups = b"".join(gid.to_bytes(4, "little") for gid in user.additional_gids)
+        calls.append(
+            StubCall(
+                call="setgroups",
+                args=(len(user.additional_gids), Text(data=groups)),
+                origin=f"{user.origin}/additionalGids",
+            )
+        )
+    calls.append(StubCall(call="setresgid", args=(user.gid,) * 3, origin=f"{user.origin}/gid"))
+    calls.append(StubCall(call="setresuid", args=(user.uid,) * 3, origin=f"{user.origin}/uid"))
+    header = Text(data=c.LINUX_CAPABILITY_VERSION_3.to_bytes(4, "little") + bytes(4))
+    words = [
+        mask >> shift & 0xFFFF_FFFF
+        for shift in (0, 32)
+        for mask in (sets.effective, sets.permitted, sets.inheritable)
+    ]
+    data = Text(data=b"".join(word.to_bytes(4, "little") for word in words))
+    calls.append(StubCall(call="capset", args=(header, data), origin=origin))
+    calls.append(StubCall(call="prctl", args=(c.PR_SET_KEEPCAPS, 0)))
+    clear = (c.PR_CAP_AMBIENT, c.PR_CAP_AMBIENT_CLEAR_ALL)
+    calls.append(StubCall(call="prctl", args=clear, origin=f"{origin}/ambient"))
+    calls += [
+        StubCall(
+            call="prctl",
+            args=(c.PR_CAP_AMBIENT, c.PR_CAP_AMBIENT_RAISE, number),
+            ignore=True,
+            origin=f"{origin}/ambient",
+        )
+        for number in range(last_capability + 1)
+        if sets.ambient >> number & 1
+    ]
+    return calls
