@@ -388,6 +388,6 @@ def test_a_state_root_is_made_where_it_is_missing(runtime, bundle, work, root):
     assert os.listdir(work / root) == []
 
 
-@deviation("runc", reason="takes / as its state directory", before="1.2")
+@deviation("runc", reason="takes / as its state directory")
 def test_the_root_directory_is_no_state_root(runtime):
     runtime("--root", "/", "list").failed("/")

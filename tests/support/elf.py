@@ -22,13 +22,16 @@ def _elf(code: bytes, machine: int = X86_64) -> bytes:
     return header + segment + code
 
 
-def syscall_program(number: int, *arguments: int) -> bytes:
-    """Makes the call with up to three arguments, exits with its errno, or 0 when it succeeded."""
+def syscall_program(number: int, *arguments: int, result: bool = False) -> bytes:
+    """Makes the call with up to three arguments. Exits with its errno, or 0 when it succeeded; with
+    `result`, the lowest byte of that."""
     move = (b"\xbf", b"\xbe", b"\xba")  # mov edi, esi, edx
     code = b"".join(opcode + struct.pack("<I", value) for opcode, value in zip(move, arguments, strict=False))
     code += b"\xb8" + struct.pack("<I", number) + b"\x0f\x05"  # mov eax, number; syscall
-    code += b"\x89\xc7\xf7\xdf"  # mov edi, eax; neg edi
-    code += b"\x85\xc0\x78\x02\x31\xff"  # test eax, eax; js +2; xor edi, edi
+    code += b"\x89\xc7"  # mov edi, eax
+    if not result:
+        code += b"\xf7\xdf"  # neg edi
+        code += b"\x85\xc0\x78\x02\x31\xff"  # test eax, eax; js +2; xor edi, edi
     code += b"\xb8\x3c\x00\x00\x00\x0f\x05"  # exit(edi)
     return _elf(code)
 

@@ -91,6 +91,7 @@ class Runtime:
     def __init__(self, command: str, work: Path, watch: leaks.Watch) -> None:
         self.command = command
         self.require_clean = watch.require_clean
+        self._before = watch.children
         self.work = work
         self.root = work / "state"
         self._numbers = itertools.count(1)
@@ -238,7 +239,21 @@ class Runtime:
             listed = [name for name in os.listdir(self.root) if (self.root / name).is_dir()]
         for name in dict.fromkeys((*self._ids, *listed)):
             if (self.root / name).is_dir() or leaks.cgroups(name):
-                self.delete(name, force=True).ok()
+                self._delete_and_reap(name)
+
+    def _delete_and_reap(self, name: str) -> None:
+        """PID 1 of a namespace ends when the last of the others is reaped: an exec's process is ours to."""
+        err = self.work / "clean.stderr"
+        with err.open("wb") as stderr:
+            deleting = self.popen("delete", "--force", name, stdout=stderr, stderr=stderr)
+        known = self._before | {process.pid for process in self._running}
+
+        def finished() -> bool:
+            leaks.reap_orphans(known)
+            return deleting.poll() is not None
+
+        until(finished, f"delete --force {name}", 2 * TIMEOUT_SECONDS)
+        assert deleting.returncode == 0, err.read_text()
 
 
 def _id(container: Bundle | str) -> str:
