@@ -8,8 +8,9 @@ from pyrunc.plan.facts import CgroupLayout, Hierarchy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrunc.kernel.procfs import MountEntry
+    _Mount = tuple[str, str, set[str]]  # which part is mounted, where, controllers or _UNIFIED
 
+_UNIFIED = "cgroup2"
 _USUAL_PLACE = "/sys/fs/cgroup"
 
 
@@ -35,82 +36,87 @@ def parse_layout(mountinfo: str, own_cgroups: str) -> CgroupLayout:
     but /proc/self/cgroup still counts from the top: our own path is what is left below that part."""
     mounts = _reachable_cgroup_mounts(mountinfo)
     hierarchies: list[Hierarchy] = []
-    unified: Hierarchy | None = None
+    unified_mountpoint, unified_own_path = "", "/"
     for controllers, path in parse_cgroup(own_cgroups):
-        if controllers:
-            found = _find([mount for mount in mounts if _is_mount_of(mount, controllers)], controllers, path)
-            if found is not None:
-                hierarchies.append(found)
-        else:
-            unified = _find([mount for mount in mounts if mount.fstype == "cgroup2"], (), path)
-    if unified is None:
-        return CgroupLayout(hierarchies=tuple(hierarchies))
+        mountpoint, own_path = _find(mounts, controllers, path)
+        if not controllers:
+            unified_mountpoint, unified_own_path = mountpoint, own_path
+        elif mountpoint:
+            hierarchies.append(Hierarchy(controllers=controllers, mountpoint=mountpoint, own_path=own_path))
     return CgroupLayout(
         hierarchies=tuple(hierarchies),
-        unified_mountpoint=unified.mountpoint,
-        unified_own_path=unified.own_path,
+        unified_mountpoint=unified_mountpoint,
+        unified_own_path=unified_own_path,
     )
 
 
-def _is_mount_of(mount: MountEntry, controllers: tuple[str, ...]) -> bool:
-    return mount.fstype == "cgroup" and set(controllers) <= set(mount.super_options.split(","))
-
-
-def _find(mounts: list[MountEntry], controllers: tuple[str, ...], path: str) -> Hierarchy | None:
-    best, best_rank = None, (False, False)
-    for mount in mounts:
-        rank = (_is_within(path, mount.root), _is_within(mount.mountpoint, _USUAL_PLACE))
-        if best is None or rank > best_rank:
-            best, best_rank = mount, rank
-    if best is None:
-        return None
-    own_path = path.removeprefix(best.root) or "/" if best_rank[0] and best.root != "/" else path
-    return Hierarchy(controllers=controllers, mountpoint=best.mountpoint, own_path=own_path)
+def _find(mounts: list[_Mount], controllers: tuple[str, ...], path: str) -> tuple[str, str]:
+    """Mountpoint of a hierarchy, "" if it isn't mounted, and our own cgroup as seen from there."""
+    best, best_rank = ("", "/"), (-1, -1)
+    for root, mountpoint, offered in mounts:
+        if not (set(controllers) <= offered if controllers else _UNIFIED in offered):
+            continue
+        is_below = _is_within(path, root)
+        rank = (int(is_below), int(_is_within(mountpoint, _USUAL_PLACE)))
+        if rank > best_rank:
+            own_path = path[len(root) :] or "/" if is_below and root != "/" else path
+            best, best_rank = (mountpoint, own_path), rank
+    return best
 
 
 def _is_within(path: str, directory: str) -> bool:
     return directory == "/" or path == directory or path.startswith(f"{directory}/")
 
 
-def _reachable_cgroup_mounts(mountinfo: str) -> list[MountEntry]:
-    """The cgroup mounts that no other mount hides. Only lines that can matter are looked at closely: hosts
-    with many containers have thousands."""
+def _reachable_cgroup_mounts(mountinfo: str) -> list[_Mount]:
+    """The cgroup mounts that no other mount hides. Lines that can't matter are split and no more: hosts with
+    many containers have thousands of them."""
     lines = mountinfo.splitlines()
-    cgroups = parse_mountinfo("\n".join(line for line in lines if " - cgroup" in line))
+    cgroups = parse_mountinfo("\n".join([line for line in lines if " - cgroup" in line]))
     above = {"/"}
     for mount in cgroups:
         path = mount.mountpoint
-        while path:
+        while path not in above:
             above.add(path)
-            path = path.rpartition("/")[0]
-    relevant = parse_mountinfo("\n".join(line for line in lines if line.split(" ", 5)[4] in above))
-    by_id = {mount.mount_id: mount for mount in relevant}
+            path = path.rpartition("/")[0] or "/"
+    entries: dict[str, tuple[str, str]] = {}  # mount -> (the one it is mounted on, mountpoint)
+    mounted_on: dict[str, list[str]] = {}
+    for line in lines:
+        number, parent, _, _, mountpoint, _ = line.split(" ", 5)
+        if mountpoint in above:
+            entries[number] = (parent, mountpoint)
+            mounted_on.setdefault(parent, []).append(number)
+    known: dict[str, bool] = {}
     return [
-        mount
+        (
+            mount.root,
+            mount.mountpoint,
+            {_UNIFIED} if mount.fstype == "cgroup2" else set(mount.super_options.split(",")),
+        )
         for mount in cgroups
-        if mount.fstype in ("cgroup", "cgroup2") and not _is_hidden(mount, by_id, relevant)
+        if mount.fstype in ("cgroup", "cgroup2")
+        and not any(
+            entries[other][1] == mount.mountpoint for other in mounted_on.get(str(mount.mount_id), ())
+        )
+        and not _is_bypassed(str(mount.mount_id), entries, mounted_on, known)
     ]
 
 
-def _is_hidden(mount: MountEntry, by_id: dict[int, MountEntry], relevant: tuple[MountEntry, ...]) -> bool:
-    """A name is looked up from mount to mount. One that is stacked on our own root hides us; one in a mount
-    on our way, nearer to its root than the next step of ours, leads the way elsewhere."""
-    step: MountEntry | None = mount
-    if any(_is_stacked_on(other, mount) for other in relevant):
-        return True
-    while step is not None:
-        for other in relevant:
-            if (
-                other is not step
-                and other.parent_id == step.parent_id
-                and other.mount_id != step.parent_id
-                and other.mountpoint != step.mountpoint
-                and _is_within(step.mountpoint, other.mountpoint)
-            ):
-                return True
-        step = by_id.get(step.parent_id) if step.parent_id != step.mount_id else None
-    return False
-
-
-def _is_stacked_on(other: MountEntry, mount: MountEntry) -> bool:
-    return other.parent_id == mount.mount_id and other.mountpoint == mount.mountpoint
+def _is_bypassed(
+    number: str,
+    entries: dict[str, tuple[str, str]],
+    mounted_on: dict[str, list[str]],
+    known: dict[str, bool],
+) -> bool:
+    """A name is looked up from mount to mount: does another one, on the same mount as ours and nearer to its
+    root, lead the way elsewhere, here or further up?"""
+    if number not in entries:
+        return False
+    if number not in known:
+        parent, mountpoint = entries[number]
+        known[number] = False  # ends the way up at a root that is mounted on itself
+        known[number] = any(
+            entries[other][1] != mountpoint and _is_within(mountpoint, entries[other][1])
+            for other in mounted_on[parent]
+        ) or _is_bypassed(parent, entries, mounted_on, known)
+    return known[number]
