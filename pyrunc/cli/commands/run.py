@@ -64,15 +64,7 @@ def _is_bundle(given: dict[str, Any]) -> bool:
         return False
     if "/" in word or word in (".", ".."):
         return True
-    return _exists(f"{word}/config.json") and not _exists("config.json")
-
-
-def _exists(path: str) -> bool:
-    try:
-        posix.stat(path)
-    except OSError:
-        return False
-    return True
+    return posix.access(f"{word}/config.json", posix.F_OK) and not posix.access("config.json", posix.F_OK)
 
 
 def name_after(path: str) -> str:
