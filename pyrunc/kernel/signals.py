@@ -36,6 +36,11 @@ def parse_signal(text: str) -> int:
     raise PyruncError(INVALID, f'unknown signal "{text}"')
 
 
+def send(pidfd: int, number: int) -> None:
+    """pidfd_send_signal(2), Linux 5.1. Raises OSError."""
+    _signal.pidfd_send_signal(pidfd, number)
+
+
 def reset_for_exec() -> None:
     """Undo what CPython does at its start, before something else is executed: it ignores SIGPIPE and SIGXFSZ,
     and an ignored signal stays ignored across execve. Nothing is blocked either."""

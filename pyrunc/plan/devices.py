@@ -27,6 +27,7 @@ _LINKS = (
     ("/dev/stdout", "/proc/self/fd/1"),
     ("/dev/stderr", "/proc/self/fd/2"),
 )
+_CORE = ("/dev/core", "/proc/kcore")
 _KINDS = {"c": S_IFCHR, "u": S_IFCHR, "b": S_IFBLK, "p": S_IFIFO}
 _NOT_OURS = ("/dev/ptmx", "/dev/console")  # made by devpts and for the terminal, whatever the config says
 
@@ -50,7 +51,7 @@ def make_device_number(major: int, minor: int) -> int:
     return (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32
 
 
-def plan_devices(devices: tuple[Device, ...], mounts: tuple[Mount, ...], *, bind: bool) -> DevicePlan:
+def plan_devices(devices: tuple[Device, ...], mounts: tuple[Mount, ...], *, bind: bool, has_kcore: bool) -> DevicePlan:
     """`bind`: in a user namespace mknod is refused, so the host's nodes are bound."""
     if has_host_dev(mounts):
         return DevicePlan()
@@ -77,6 +78,6 @@ def plan_devices(devices: tuple[Device, ...], mounts: tuple[Mount, ...], *, bind
                     origin=device.origin,
                 )
             )
-    made += [MakeSymlink(path=path, target=target) for path, target in _LINKS]
+    made += [MakeSymlink(path=path, target=target) for path, target in (*_LINKS, *((_CORE,) if has_kcore else ()))]
     made.append(MakeSymlink(path="/dev/ptmx", target="pts/ptmx", replace=True))
     return DevicePlan(open=tuple(opened), make=tuple(made))

@@ -53,6 +53,8 @@ class HostFacts(Record):
     cgroups: CgroupLayout = CgroupLayout()
     has_apparmor: bool = False
     has_selinux: bool = False
+    has_kcore: bool = False
+    proc_mounts: tuple[str, ...] = ()
 
     @property
     def is_privileged(self) -> bool:

@@ -73,7 +73,7 @@ class LaunchRequest(Record):
 class Launch(Record):
     """`prepare`: host side, before the clone. `stage`: a process between, if not empty. `attach`: host side,
     with the child's pid. `child`: between clone and exec. `stub`: what it executes; `calls`: that, readable.
-    `cgroup_paths`: for the state. Sync points stand in `attach` and `child` in pairs of Tell and Await."""
+    `program`: args[0], for sentences. Sync points stand in `attach` and `child` in pairs of Tell and Await."""
 
     clone_flags: int
     prepare: tuple[Op, ...]
@@ -82,6 +82,7 @@ class Launch(Record):
     child: tuple[Op, ...]
     stub: Stub
     calls: tuple[StubCall, ...]
+    program: str
 
 
 def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: LaunchRequest) -> Launch:
@@ -102,7 +103,12 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         preserve_fds=request.preserve_fds,
         listen_fds=request.listen_fds,
     )
-    devices = plan_devices(linux.devices, config.mounts, bind=in_user_namespace or facts.in_user_namespace)
+    devices = plan_devices(
+        linux.devices,
+        config.mounts,
+        bind=in_user_namespace or facts.in_user_namespace,
+        has_kcore=facts.has_kcore,
+    )
     mounts = plan_mounts(
         config.mounts,
         bundle=request.bundle,
@@ -153,6 +159,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         child=child,
         stub=plan.stub,
         calls=plan.calls,
+        program=process.args[0],
     )
 
 

@@ -93,24 +93,22 @@ def plan_namespaces(linux: Linux, facts: HostFacts) -> NamespacePlan:
 
 def _plan_maps(linux: Linux, facts: HostFacts) -> tuple[Op, ...]:
     """Who may not write a map of more than himself asks newuidmap(1), which reads /etc/subuid."""
-    if facts.is_privileged:
-        helpers, deny = ("", ""), ()
-    else:
-        helpers = tuple(
-            "" if _is_own(mappings, number) else helper
-            for mappings, number, helper in (
-                (linux.uid_mappings, facts.uid, "newuidmap"),
-                (linux.gid_mappings, facts.gid, "newgidmap"),
-            )
-        )
-        deny = () if helpers[1] else (DenySetgroups(origin="/linux/gidMappings"),)
+    may_write = facts.is_privileged
     uid_map = WriteIdMap(
-        file="uid_map", text=_lines(linux.uid_mappings), helper=helpers[0], origin="/linux/uidMappings"
+        file="uid_map",
+        text=_lines(linux.uid_mappings),
+        helper="" if may_write or _is_own(linux.uid_mappings, facts.uid) else "newuidmap",
+        origin="/linux/uidMappings",
     )
     gid_map = WriteIdMap(
-        file="gid_map", text=_lines(linux.gid_mappings), helper=helpers[1], origin="/linux/gidMappings"
+        file="gid_map",
+        text=_lines(linux.gid_mappings),
+        helper="" if may_write or _is_own(linux.gid_mappings, facts.gid) else "newgidmap",
+        origin="/linux/gidMappings",
     )
-    return (*deny, gid_map, uid_map)
+    if may_write or gid_map.helper:
+        return (gid_map, uid_map)
+    return (DenySetgroups(origin="/linux/gidMappings"), gid_map, uid_map)
 
 
 def _is_own(mappings: tuple[IdMapping, ...], number: int) -> bool:

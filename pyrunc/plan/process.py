@@ -140,7 +140,7 @@ def plan_process(
     if not candidates:
         raise PyruncError(
             INVALID,
-            f'exec: "{process.args[0]}": executable file not found in $PATH',
+            f'unable to start container process: exec: "{process.args[0]}": executable file not found in $PATH',
             f"{process.origin}/args/0",
         )
     channel = 3 + preserve_fds

@@ -1,0 +1,169 @@
+"""Carry out the operations of the host side: before the clone, and on the child once it has a pid.
+
+Errors leave as PyruncError, with the operation's words and the JSON pointer that asked for it.
+"""
+
+from __future__ import annotations
+
+import posix
+from errno import EACCES, EPERM, ESRCH
+from resource import RLIM_INFINITY, prlimit
+
+from pyrunc.errors import INTERNAL, INVALID, PyruncError
+from pyrunc.kernel import const as c
+from pyrunc.kernel import mounts, spawn, syscall
+from pyrunc.linux.cgroups import apply as cgroups
+from pyrunc.linux.hooks import run_hooks
+from pyrunc.plan import ops
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_MAP_HELPERS = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin")
+_USER_NAMESPACE_HINT = (
+    "unprivileged user namespaces may be forbidden here: see kernel.unprivileged_userns_clone, "
+    "user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns"
+)
+
+
+class Host:
+    """What the host-side operations of one launch share. `saved`: descriptors by their names in the plan;
+    `pid`: the child's, once there is one; `state_json` makes the state for hooks."""
+
+    __slots__ = ("bundle", "pid", "saved", "state_json")
+
+    def __init__(self, bundle: str, state_json: Callable[[str], bytes]) -> None:
+        self.bundle = bundle
+        self.state_json = state_json
+        self.saved: dict[str, int] = {}
+        self.pid = 0
+
+    def close(self) -> None:
+        """What the child needed has been inherited by it."""
+        for fd in self.saved.values():
+            posix.close(fd)
+        self.saved.clear()
+
+
+def apply(op: ops.Op, host: Host) -> None:
+    """Raises PyruncError."""
+    try:
+        _DO[type(op)](op, host)
+    except OSError as error:
+        raise PyruncError.from_errno(error.errno or 0, op.describe(), op.origin) from error
+
+
+def _open_tree(op: ops.OpenTree, host: Host) -> None:
+    host.saved[op.saves] = mounts.clone_tree(
+        op.source,
+        recursive=op.recursive,
+        set_flags=op.set_flags,
+        clear_flags=op.clear_flags,
+        propagation=op.propagation,
+    )
+
+
+def _set_tree_flags(op: ops.SetTreeFlags, host: Host) -> None:
+    tree = host.saved[op.takes]
+    syscall.mount_setattr(tree, recursive=True, attr_set=op.set_flags, attr_clear=op.clear_flags)
+
+
+def _open_namespace(op: ops.OpenNamespace, host: Host) -> None:
+    """The kernel is asked what it is: setns(2) with a wrong kind would fail late, in the child."""
+    fd = posix.open(op.path, posix.O_RDONLY | posix.O_CLOEXEC)
+    host.saved[op.saves] = fd
+    try:
+        kind = syscall.ioctl_int(fd, c.NS_GET_NSTYPE)
+    except OSError:
+        kind = 0
+    if kind != op.flag:
+        raise PyruncError(
+            INVALID,
+            op.describe(),
+            op.origin,
+            "it is not a namespace of that type" if kind else "no namespace",
+        )
+
+
+def _write_file(path: str, text: str) -> None:
+    fd = posix.open(path, posix.O_WRONLY | posix.O_CLOEXEC)
+    try:
+        posix.write(fd, text.encode())
+    finally:
+        posix.close(fd)
+
+
+def _write_id_map(op: ops.WriteIdMap, host: Host) -> None:
+    if op.helper:
+        _run_map_helper(op, host.pid)
+        return
+    try:
+        _write_file(f"/proc/{host.pid}/{op.file}", op.text)
+    except OSError as error:
+        hint = _USER_NAMESPACE_HINT if error.errno in (EPERM, EACCES) else ""
+        raise PyruncError.from_errno(error.errno or 0, op.describe(), op.origin, hint) from error
+
+
+def _run_map_helper(op: ops.WriteIdMap, pid: int) -> None:
+    """newuidmap(1): only it may map the ranges that /etc/subuid grants. No PATH is needed to find it."""
+    for directory in _MAP_HELPERS:
+        try:
+            outcome = spawn.run_program(
+                f"{directory}/{op.helper}", (op.helper, str(pid), *op.text.split()), None
+            )
+        except FileNotFoundError:
+            continue
+        if outcome.status:
+            why = outcome.errors.decode("utf-8", "backslashreplace").strip()
+            hint = "do /etc/subuid and /etc/subgid grant this user the ids of the mapping?"
+            raise PyruncError(INTERNAL, op.describe(), op.origin, why, hint)
+        return
+    raise PyruncError(
+        INTERNAL, op.describe(), op.origin, f"{op.helper} was not found", "install it (package uidmap)"
+    )
+
+
+def _deny_setgroups(_op: ops.DenySetgroups, host: Host) -> None:
+    _write_file(f"/proc/{host.pid}/setgroups", "deny")
+
+
+def _set_oom_score_adj(op: ops.SetOomScoreAdj, host: Host) -> None:
+    _write_file(f"/proc/{host.pid}/oom_score_adj", str(op.value))
+
+
+def _set_rlimit(op: ops.SetRlimit, host: Host) -> None:
+    """RLIM_INFINITY is -1 in Python, and any value that large for the kernel."""
+    soft, hard = (RLIM_INFINITY if value > (1 << 63) - 1 else value for value in (op.soft, op.hard))
+    try:
+        prlimit(host.pid, op.resource, (soft, hard))
+    except ValueError as error:
+        raise PyruncError(INVALID, op.describe(), op.origin, str(error)) from error
+    except ProcessLookupError as error:
+        raise OSError(ESRCH, "prlimit") from error
+
+
+def _run_hooks(op: ops.RunHooks, host: Host) -> None:
+    run_hooks(op.kind, op.hooks, host.state_json("creating"), host.bundle)
+
+
+def _make_cgroup(op: ops.MakeCgroup, _host: Host) -> None:
+    cgroups.make_cgroup(op)
+
+
+_DO: dict[type, Callable[[Any, Host], None]] = {
+    ops.OpenTree: _open_tree,
+    ops.SetTreeFlags: _set_tree_flags,
+    ops.OpenNamespace: _open_namespace,
+    ops.WriteIdMap: _write_id_map,
+    ops.DenySetgroups: _deny_setgroups,
+    ops.SetOomScoreAdj: _set_oom_score_adj,
+    ops.SetRlimit: _set_rlimit,
+    ops.RunHooks: _run_hooks,
+    ops.MakeCgroup: _make_cgroup,
+    ops.WriteCgroup: lambda op, _host: cgroups.write_cgroup(op),
+    ops.AttachDeviceProgram: lambda op, _host: cgroups.attach_device_program(op),
+    ops.ChownCgroup: lambda op, _host: cgroups.chown_cgroup(op),
+    ops.OpenCgroup: lambda op, host: host.saved.__setitem__(op.saves, cgroups.open_cgroup(op)),
+}

@@ -1,0 +1,44 @@
+"""Probe the host, once per call: what `plan` has to know of it."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc.kernel import syscall
+from pyrunc.kernel.procfs import read_text
+from pyrunc.linux.cgroups.detect import read_layout
+from pyrunc.plan.facts import HostFacts
+
+_WHOLE_MAP = ["0", "0", "4294967295"]
+
+
+def probe() -> HostFacts:
+    """Raises OSError when /proc isn't there."""
+    system = posix.uname()
+    numbers = system.release.replace("-", ".").split(".")
+    _, permitted, _ = syscall.capget()
+    return HostFacts(
+        machine=system.machine,
+        kernel=(int(numbers[0]), int(numbers[1])),
+        uid=posix.geteuid(),
+        gid=posix.getegid(),
+        capability_mask=permitted,
+        last_capability=int(read_text("/proc/sys/kernel/cap_last_cap")),
+        in_user_namespace=read_text("/proc/self/uid_map").split() != _WHOLE_MAP,
+        namespaces=tuple(posix.listdir("/proc/self/ns")),
+        cgroups=read_layout(),
+        has_apparmor=_is_on("/sys/module/apparmor/parameters/enabled", "Y"),
+        has_selinux=_is_on("/sys/fs/selinux/enforce", ""),
+        has_kcore=_is_on("/proc/kcore", None),
+    )
+
+
+def _is_on(path: str, value: str | None) -> bool:
+    """Is the file there and, unless `value` is None, does its text begin so?"""
+    try:
+        if value is None:
+            posix.stat(path)
+            return True
+        return read_text(path).startswith(value)
+    except OSError:
+        return False

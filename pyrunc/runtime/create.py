@@ -1,0 +1,297 @@
+"""create: everything of config.json but the program, which the stub waits to execute.
+
+Nothing half-made is left: what has to be undone is registered before it can be needed, and undone in reverse.
+"""
+
+from __future__ import annotations
+
+import posix
+from time import gmtime, time_ns
+
+from pyrunc import jsonio
+from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError, doing
+from pyrunc.files import write_atomically
+from pyrunc.kernel import fds
+from pyrunc.linux.apply import Host, apply
+from pyrunc.linux.cgroups.apply import find_denied
+from pyrunc.linux.cgroups.oom import count_oom_kills
+from pyrunc.linux.cgroups.remove import remove as remove_cgroups
+from pyrunc.linux.facts import probe
+from pyrunc.linux.hooks import run_hooks
+from pyrunc.oci.config import Config, Mount
+from pyrunc.plan.cgroups import CgroupPlan, plan_cgroup, plan_without
+from pyrunc.plan.facts import HostFacts
+from pyrunc.plan.launch import Launch, LaunchRequest, plan_launch
+from pyrunc.record import Record, replaced
+from pyrunc.runtime import spawn, store
+from pyrunc.runtime.bundle import Bundle, load
+from pyrunc.runtime.lifecycle import STOPPED
+from pyrunc.runtime.state import hook_document
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOTIFY_DIRECTORY = "/run/notify"
+
+
+class CreateRequest(Record):
+    """As on the command line of `create` and `run`. `bundle` and `state_root` are absolute. `console_fd`:
+    instead of a socket's path, an open descriptor that the pty is to be sent to."""
+
+    id: str
+    bundle: str
+    state_root: str
+    pid_file: str = ""
+    console_socket: str = ""
+    console_fd: int = -1
+    pidfd_socket: str = ""
+    no_pivot: bool = False
+    no_new_keyring: bool = False
+    preserve_fds: int = 0
+    systemd_cgroup: bool = False
+    rootless: str = "auto"
+
+
+class Planned(Record):
+    """All that is known before anything is touched."""
+
+    bundle: Bundle
+    facts: HostFacts
+    cgroup: CgroupPlan
+    launch: Launch
+
+
+def plan(request: CreateRequest) -> Planned:
+    """From the bundle to a Launch, without effects. Raises PyruncError."""
+    if request.systemd_cgroup:
+        raise PyruncError(
+            UNSUPPORTED, "the systemd cgroup manager is not supported yet", hint="leave --systemd-cgroup out"
+        )
+    facts = probe()
+    bundle = load(request.bundle, facts)
+    config = bundle.config
+    if config.process is None:
+        raise PyruncError(INVALID, "process property must not be empty")
+    notify = posix.environ.get(b"NOTIFY_SOCKET", b"")
+    if notify:
+        config = _with_notify(config, store.directory(request.state_root, request.id))
+    cgroup = _plan_cgroup(config, request, facts)
+    passed, preserved = _listen_fds(request.preserve_fds)
+    launch = plan_launch(
+        config,
+        facts,
+        cgroup,
+        LaunchRequest(
+            container_id=request.id,
+            bundle=request.bundle,
+            rootfs=bundle.rootfs,
+            has_console=bool(request.console_socket) or request.console_fd >= 0,
+            no_pivot=request.no_pivot,
+            no_new_keyring=request.no_new_keyring,
+            preserve_fds=preserved,
+            listen_fds=passed,
+            host_mounts_to_hide=facts.proc_mounts if request.no_pivot else (),
+        ),
+    )
+    return Planned(bundle=replaced(bundle, config=config), facts=facts, cgroup=cgroup, launch=launch)
+
+
+def _plan_cgroup(config: Config, request: CreateRequest, facts: HostFacts) -> CgroupPlan:
+    """Rootless, cgroups that may not be made are done without, unless limits were asked for."""
+    has_user_namespace = any(item.type == "user" for item in config.linux.namespaces)
+    rootless = {"true": True, "false": False}.get(request.rootless, facts.uid != 0 or facts.in_user_namespace)
+    cgroup = plan_cgroup(
+        config=config,
+        container_id=request.id,
+        layout=facts.cgroups,
+        in_user_namespace=has_user_namespace or facts.in_user_namespace,
+        rootless=rootless,
+    )
+    if rootless:
+        denied = find_denied(cgroup.make)
+        if denied:
+            return plan_without(cgroup, denied, config)
+    return cgroup
+
+
+def _with_notify(config: Config, state_directory: str) -> Config:
+    """sd_notify(3): a socket of ours, made at `start`, is what the container talks to."""
+    mount = Mount(
+        destination=NOTIFY_DIRECTORY,
+        type="bind",
+        source=f"{state_directory}/notify",
+        options=("bind", "nosuid", "noexec", "nodev", "ro"),
+        origin="/process/env",
+    )
+    process = config.process
+    if process is not None:
+        process = replaced(process, env=(*process.env, f"NOTIFY_SOCKET={NOTIFY_DIRECTORY}/notify.sock"))
+    return replaced(config, mounts=(*config.mounts, mount), process=process)
+
+
+def _listen_fds(preserve: int) -> tuple[int, int]:
+    """How many descriptors systemd passes (sd_listen_fds(3)), and how many are passed on in all."""
+    text = posix.environ.get(b"LISTEN_FDS", b"")
+    passed = int(text) if text.isdigit() else 0
+    for number in range(3 + passed, 3 + passed + preserve):
+        try:
+            posix.fstat(number)
+        except OSError:
+            raise PyruncError(
+                INVALID,
+                f"unable to stat preserved-fd {number - 3 - passed} (of {preserve})",
+                f"/proc/self/fd/{number}",
+            ) from None
+    return passed, passed + preserve
+
+
+def _require_console(config: Config, request: CreateRequest, detached: bool) -> None:
+    """A terminal needs somebody who holds its other end; the sentences are runc's."""
+    terminal = config.process is not None and config.process.terminal
+    has_socket = bool(request.console_socket) or request.console_fd >= 0
+    if terminal and detached and not has_socket:
+        raise PyruncError(
+            INVALID,
+            "cannot allocate tty if pyrunc will detach without setting console socket",
+            "/process/terminal",
+        )
+    if has_socket and not terminal:
+        raise PyruncError(
+            INVALID,
+            "cannot use console socket if pyrunc will not detach or allocate tty",
+            "/process/terminal",
+        )
+
+
+def create(request: CreateRequest) -> store.State:
+    """Returns when the container waits for `start`. Raises PyruncError, and nothing is left then."""
+    store.check_id(request.id)
+    planned = plan(request)
+    _require_console(planned.bundle.config, request, detached=True)
+    undo: list[Callable[[], object]] = []
+    try:
+        return _create(request, planned, undo)
+    except BaseException:
+        for step in reversed(undo):
+            step()
+        raise
+
+
+def _create(request: CreateRequest, planned: Planned, undo: list[Callable[[], object]]) -> store.State:
+    directory = store.reserve(request.state_root, request.id)
+    undo.append(lambda: store.remove(request.state_root, request.id))
+    lock = store.lock(request.state_root, request.id)
+    undo.append(lambda: posix.close(lock))
+    state = _first_state(request, planned)
+    with doing("write the container's state", directory):
+        write_atomically(f"{directory}/config.json", planned.bundle.text, 0o600)
+        posix.mkfifo(f"{directory}/{store.FIFO}", 0o600)
+        if state.notify_socket:
+            posix.mkdir(f"{directory}/notify", 0o755)
+    store.save(request.state_root, state)
+
+    box = [state]
+    host = Host(request.bundle, lambda status: _hook_state(box[0], status))
+    undo.append(host.close)
+    fifo = posix.open(f"{directory}/{store.FIFO}", posix.O_RDWR | posix.O_CLOEXEC)
+    undo.append(lambda: posix.close(fifo))
+    console = _open_console(request)
+    if console >= 0:
+        host.saved["console"] = console
+    undo.append(lambda: remove_cgroups(planned.cgroup.paths))
+    for op in planned.launch.prepare:
+        apply(op, host)
+
+    undo.append(lambda: _run_poststop(planned.bundle.config, box[0]))
+    born = spawn.clone(planned.launch, host, fifo)
+    undo.append(born.close)
+    undo.append(born.kill)
+    host.pid = born.pid
+    box[0] = replaced(state, pid=born.pid, start_time=born.start_time())
+    store.save(request.state_root, box[0])
+    try:
+        spawn.attend(born, host)
+    except PyruncError as error:
+        raise _explain_oom(error, planned.cgroup) from error
+    _hand_out(request, born)
+    born.close()
+    host.close()
+    posix.close(fifo)
+    posix.close(lock)
+    return box[0]
+
+
+def _first_state(request: CreateRequest, planned: Planned) -> store.State:
+    config = planned.bundle.config
+    return store.State(
+        id=request.id,
+        bundle=request.bundle,
+        rootfs=planned.bundle.rootfs,
+        created=_now(),
+        oci_version=config.oci_version,
+        owner_uid=planned.facts.uid,
+        annotations=config.annotations,
+        cgroup_paths=planned.cgroup.paths,
+        has_own_pid_namespace=any(item.type == "pid" and not item.path for item in config.linux.namespaces),
+        has_poststop=bool(config.hooks.poststop),
+        has_start_hooks=bool(config.hooks.start_container or config.hooks.poststart),
+        notify_socket=posix.environ.get(b"NOTIFY_SOCKET", b"").decode("utf-8", "surrogateescape"),
+        program=planned.launch.program,
+    )
+
+
+def _now() -> str:
+    """RFC 3339 in UTC with nanoseconds, trailing zeros dropped, as Go prints it."""
+    seconds, nanoseconds = divmod(time_ns(), 1_000_000_000)
+    year, month, day, hour, minute, second = gmtime(seconds)[:6]
+    fraction = f".{nanoseconds:09}".rstrip("0").rstrip(".")
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z"
+
+
+def _hook_state(state: store.State, status: str) -> bytes:
+    return jsonio.dumps(hook_document(state, status)).encode("utf-8", "surrogateescape")
+
+
+def _open_console(request: CreateRequest) -> int:
+    if request.console_fd >= 0:
+        return posix.dup(request.console_fd)
+    if not request.console_socket:
+        return -1
+    with doing("connect to console socket", request.console_socket):
+        return fds.connect_stream(request.console_socket)
+
+
+def _run_poststop(config: Config, state: store.State) -> None:
+    """Also when create failed after the container had a process (runtime.md, Lifecycle). Here a hook that
+    fails is not worth hiding the error that brought us here."""
+    if state.pid and config.hooks.poststop:
+        try:
+            run_hooks("poststop", config.hooks.poststop, _hook_state(state, STOPPED), state.bundle)
+        except PyruncError:
+            pass
+
+
+def _explain_oom(error: PyruncError, cgroup: CgroupPlan) -> PyruncError:
+    """A limit too low for the launch itself shows as a child that is gone without a word."""
+    if count_oom_kills(cgroup.paths):
+        return PyruncError(
+            error.kind,
+            "container init was OOM-killed (memory limit too low?)",
+            "/linux/resources/memory/limit",
+        )
+    return error
+
+
+def _hand_out(request: CreateRequest, born: spawn.Born) -> None:
+    """What callers asked to be told: the pidfd and the pid, the latter without a newline."""
+    if request.pidfd_socket:
+        with doing("send pidfd", request.pidfd_socket):
+            connection = fds.connect_stream(request.pidfd_socket)
+            try:
+                fds.send(connection, b"standard", (born.pidfd,))
+            finally:
+                posix.close(connection)
+    if request.pid_file:
+        with doing("write pid file", request.pid_file):
+            write_atomically(request.pid_file, str(born.pid).encode())

@@ -1,0 +1,95 @@
+"""delete: take away what create made, then run the poststop hooks."""
+
+from __future__ import annotations
+
+import posix
+from select import POLLIN, poll
+
+from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError
+from pyrunc.kernel import signals
+from pyrunc.kernel.procfs import is_alive
+from pyrunc.linux.cgroups.freezer import is_frozen, thaw
+from pyrunc.linux.cgroups.processes import kill_all
+from pyrunc.linux.cgroups.remove import remove as remove_cgroups
+from pyrunc.runtime import store
+from pyrunc.runtime.lifecycle import STOPPED, require
+from pyrunc.runtime.state import status_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_SIGKILL = 9
+_LONGEST_WAIT_MILLISECONDS = 10_000
+
+
+def delete(state_root: str, container_id: str, *, force: bool) -> None:
+    """Raises PyruncError; with `force` a container that isn't there is no error, one that runs is killed,
+    and one that a crash left half-made goes too."""
+    try:
+        lock = store.lock(state_root, container_id)
+    except PyruncError as error:
+        if force and error.kind == NOT_FOUND:
+            store.check_id(container_id)
+            return
+        raise
+    try:
+        _delete(state_root, container_id, force)
+    finally:
+        posix.close(lock)
+
+
+def _delete(state_root: str, container_id: str, force: bool) -> None:
+    try:
+        state = store.load(state_root, container_id)
+    except PyruncError as error:
+        # No state.json: create died before it had anything but its directory. Or somebody was faster.
+        if force and error.kind == NOT_FOUND:
+            store.remove(state_root, container_id)
+            return
+        raise
+    status = status_of(state_root, state)
+    if not force:
+        require("delete", container_id, status)
+    if status != STOPPED:
+        end(state)
+    elif not state.has_own_pid_namespace:
+        kill_all(state.cgroup_paths, _SIGKILL)
+    destroy(state_root, state)
+
+
+def end(state: store.State) -> None:
+    """Kill the init, and wait until it is gone, for which its descriptor tells us."""
+    if not state.pid or not is_alive(state.pid, state.start_time):
+        return
+    try:
+        pidfd = posix.pidfd_open(state.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if is_alive(state.pid, state.start_time):
+            signals.send(pidfd, _SIGKILL)
+            if not state.has_own_pid_namespace:
+                kill_all(state.cgroup_paths, _SIGKILL)
+            if is_frozen(state.cgroup_paths):
+                thaw(state.cgroup_paths)
+            watch = poll()
+            watch.register(pidfd, POLLIN)
+            if not watch.poll(_LONGEST_WAIT_MILLISECONDS):
+                raise PyruncError(INTERNAL, "container init still running", state.id)
+    except ProcessLookupError:
+        pass
+    finally:
+        posix.close(pidfd)
+
+
+def destroy(state_root: str, state: store.State) -> None:
+    """In this order, so that a crash in between leaves what a second delete finds: cgroups, state, hooks."""
+    hooks: Any = None
+    if state.has_poststop:
+        hooks = __import__("pyrunc.runtime.poststop", fromlist=("",))
+        hooks = hooks.load(state_root, state)
+    remove_cgroups(state.cgroup_paths)
+    store.remove(state_root, state.id)
+    if hooks is not None:
+        hooks.run()

@@ -1,0 +1,281 @@
+"""Carry a Launch out: prepare, clone, the dance of sync points, and what to say when a step failed.
+
+The child is our own process until it executes the stub; the plan is held on both sides, so that all it has
+to tell is a number (child/channel.py draws the frames).
+"""
+
+from __future__ import annotations
+
+import posix
+from errno import EACCES, EINVAL, ENOENT, ENOEXEC, ENOTDIR
+from select import POLLIN, poll
+
+from pyrunc.child import channel, steps
+from pyrunc.child.context import Child
+from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError, describe_errno
+from pyrunc.kernel import const as c
+from pyrunc.kernel import fds, syscall
+from pyrunc.kernel.procfs import read_stat
+from pyrunc.kernel.spawn import Outcome
+from pyrunc.linux.apply import Host, apply
+from pyrunc.linux.hooks import describe_failure
+from pyrunc.plan import ops
+from pyrunc.plan.launch import Launch
+from pyrunc.plan.stub import STEP_EXECVE, STEP_SECCOMP
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_STAGE = 0x10000  # steps of the stage are told apart by this
+_UNABLE = "unable to start container process"
+_DURING_INIT = f"{_UNABLE}: error during container init"
+
+
+class Born:
+    """A child on its way. `pid` as we see it; `channel` is ours to close, as `pidfd` is."""
+
+    __slots__ = ("channel", "launch", "pid", "pidfd")
+
+    def __init__(self, launch: Launch, pid: int, pidfd: int, channel_fd: int) -> None:
+        self.launch, self.pid, self.pidfd, self.channel = launch, pid, pidfd, channel_fd
+
+    def start_time(self) -> int:
+        """Field 22 of its stat, which with the pid names it for good."""
+        stat = read_stat(self.pid)
+        return stat.start_time if stat is not None else 0
+
+    def kill(self) -> None:
+        """End it, and reap it: nothing may be left of a launch that failed."""
+        if self.pid > 0:
+            try:
+                posix.kill(self.pid, 9)
+                posix.waitpid(self.pid, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass
+            self.pid = 0
+
+    def close(self) -> None:
+        for fd in (self.channel, self.pidfd):
+            if fd >= 0:
+                posix.close(fd)
+        self.channel = self.pidfd = -1
+
+
+def clone(launch: Launch, host: Host, fifo: int = -1) -> Born:
+    """One clone3 with every namespace; a process between only where a user or time namespace is joined,
+    which counts for children alone. Raises PyruncError."""
+    stub = _make_stub(launch.stub.image)
+    ours, theirs = fds.socket_pair()
+    child = Child(host.saved, theirs, stub, fifo)
+    cgroup_fd = host.saved.get("cgroup", -1)
+    born = Born(launch, 0, -1, ours)
+    try:
+        stage = tuple(op for op in launch.stage if isinstance(op, ops.JoinNamespace))
+        if all(op.flags == c.CLONE_NEWPID for op in stage):
+            born.pid, born.pidfd = _clone_here(launch, child, stage, cgroup_fd, ours)
+        else:
+            _clone_through_stage(born, child, cgroup_fd)
+    except BaseException:
+        born.kill()
+        born.close()
+        raise
+    finally:
+        posix.close(theirs)
+        posix.close(stub)
+    return born
+
+
+def _make_stub(image: bytes) -> int:
+    """A memfd, executable even where vm.memfd_noexec would make it not so; the child seals it."""
+    flags = c.MFD_CLOEXEC | c.MFD_ALLOW_SEALING
+    try:
+        fd = posix.memfd_create("pyrunc-stub", flags | c.MFD_EXEC)
+    except OSError as error:
+        if error.errno != EINVAL:  # MFD_EXEC is known since Linux 6.3
+            raise PyruncError.from_errno(error.errno or 0, "make the stub") from error
+        fd = posix.memfd_create("pyrunc-stub", flags)
+    posix.write(fd, image)
+    return fd
+
+
+def _clone_here(
+    launch: Launch, child: Child, stage: tuple[ops.JoinNamespace, ...], cgroup_fd: int, ours: int
+) -> tuple[int, int]:
+    """A joined pid namespace counts for our next child; afterwards we take our own for the next again."""
+    own = posix.open("/proc/self/ns/pid", posix.O_RDONLY | posix.O_CLOEXEC) if stage else -1
+    try:
+        for op in stage:
+            syscall.setns(child.saved[op.takes], op.flags)
+        pid, pidfd = syscall.clone3(launch.clone_flags, cgroup_fd)
+    except OSError as error:
+        raise _cannot_clone(launch, error.errno or 0) from error
+    if pid == 0:
+        posix.close(ours)
+        steps.run(launch.child, child)
+    if own >= 0:
+        syscall.setns(own, c.CLONE_NEWPID)
+        posix.close(own)
+    return pid, pidfd
+
+
+def _cannot_clone(launch: Launch, code: int) -> PyruncError:
+    what = f"{_UNABLE}: clone3 with flags {launch.clone_flags:#x}"
+    return PyruncError.from_errno(code, what, "/linux/namespaces")
+
+
+def _clone_through_stage(born: Born, child: Child, cgroup_fd: int) -> None:
+    """The process between joins, clones as if it were us (CLONE_PARENT), says the pid, and is gone."""
+    launch = born.launch
+    try:
+        middle, middle_fd = syscall.clone3(0)
+    except OSError as error:
+        raise _cannot_clone(launch, error.errno or 0) from error
+    if middle == 0:
+        posix.close(born.channel)
+        _be_stage(launch, child, cgroup_fd)
+    posix.close(middle_fd)
+    frame, _ = fds.receive(born.channel)
+    posix.waitpid(middle, 0)
+    pid = channel.decode_pid(frame)
+    if pid is None:
+        raise_failure(launch, frame)
+    born.pid = pid
+    born.pidfd = posix.pidfd_open(pid)
+
+
+def _be_stage(launch: Launch, child: Child, cgroup_fd: int) -> NoReturn:
+    step = 0
+    try:
+        for step, op in enumerate(launch.stage):
+            steps.STEPS[type(op)](op, child)
+        step = len(launch.stage)
+        pid, _ = syscall.clone3(launch.clone_flags | c.CLONE_PARENT, cgroup_fd)
+        if pid == 0:
+            steps.run(launch.child, child)
+        fds.send(child.channel, channel.encode_pid(pid))
+        posix._exit(0)
+    except OSError as error:
+        fds.send(child.channel, channel.encode_failure(_STAGE + step, error.errno or 0))
+    finally:
+        posix._exit(1)
+
+
+def attend(born: Born, host: Host) -> None:
+    """The parent's half of the dance: `launch.attach`, in order. Raises PyruncError."""
+    for op in born.launch.attach:
+        if isinstance(op, ops.Await):
+            _await(born, op.point)
+        elif isinstance(op, ops.Tell):
+            _tell(born, op.point, host)
+        else:
+            apply(op, host)
+
+
+def _await(born: Born, point: str) -> None:
+    """A frame, or the end of the child, which it may meet without a word (the OOM killer)."""
+    watch = poll()
+    watch.register(born.channel, POLLIN)
+    watch.poll()
+    try:
+        frame, _ = fds.receive(born.channel)
+    except ConnectionResetError:
+        frame = b""
+    if frame != channel.POINTS[point]:
+        raise_failure(born.launch, frame)
+
+
+def _tell(born: Born, point: str, host: Host) -> None:
+    """With "hooks run" goes the state, in a file: it may be longer than a frame."""
+    try:
+        if point != "hooks run":
+            fds.send(born.channel, channel.POINTS[point])
+            return
+        fd = posix.memfd_create("pyrunc-state", c.MFD_CLOEXEC)
+        try:
+            posix.write(fd, host.state_json("creating"))
+            fds.send(born.channel, channel.POINTS[point], (fd,))
+        finally:
+            posix.close(fd)
+    except BrokenPipeError:
+        raise_failure(born.launch, fds.receive(born.channel)[0])
+
+
+def await_exec(born: Born) -> None:
+    """Without a fifo: the channel closes when the program is executed. Raises PyruncError if it isn't."""
+    try:
+        frame, _ = fds.receive(born.channel)
+    except ConnectionResetError:
+        frame = b""
+    if frame:
+        raise_failure(born.launch, frame)
+
+
+def raise_failure(launch: Launch, frame: bytes) -> NoReturn:
+    """Turn what the child said, or its silence, into the error that a person reads."""
+    hook = channel.decode_hook_failure(frame)
+    if hook is not None:
+        number, status, timed_out, words = hook
+        outcome = Outcome(status=status, output=b"", errors=words, timed_out=timed_out)
+        raise describe_failure("createContainer", number, outcome, None).prefixed(_DURING_INIT)
+    failure = channel.decode_failure(frame)
+    if failure is None:
+        raise PyruncError(
+            INTERNAL,
+            _DURING_INIT,
+            "",
+            "the init process ended without a word",
+            "was it out of memory? a very small /linux/resources/memory/limit kills it here",
+        )
+    kind, step, code = failure
+    if kind == channel.CALL_FAILED:
+        raise describe_call(launch, step, code)
+    raise _describe_step(launch, step, code)
+
+
+def _describe_step(launch: Launch, step: int, code: int) -> PyruncError:
+    if step >= _STAGE + len(launch.stage):
+        return _cannot_clone(launch, code)
+    op = launch.stage[step - _STAGE] if step >= _STAGE else launch.child[step]
+    if isinstance(op, ops.FindProgram):
+        return describe_program(launch.program, code)
+    what = f"{_DURING_INIT}: {op.describe()}"
+    if code in ops.REFUSALS:
+        return PyruncError(INTERNAL, what, op.origin, ops.REFUSALS[code])
+    if code == 0:
+        return PyruncError(INTERNAL, what, op.origin, "internal error, please report it")
+    return PyruncError.from_errno(code, what, op.origin)
+
+
+def describe_program(program: str, code: int) -> PyruncError:
+    """The sentences of Go's exec.LookPath, by which podman and Docker choose 126 or 127."""
+    if code not in (ENOENT, ENOTDIR):
+        return PyruncError(INTERNAL, f'{_UNABLE}: exec: "{program}": {describe_errno(code)}')
+    why = (
+        f"stat {program}: {describe_errno(code)}" if "/" in program else "executable file not found in $PATH"
+    )
+    return PyruncError(NOT_FOUND, f'{_UNABLE}: exec: "{program}": {why}')
+
+
+def describe_call(launch: Launch, step: int, code: int) -> PyruncError:
+    """A call of the stub. execve and a late seccomp are told by numbers of their own."""
+    if step == STEP_EXECVE:
+        return describe_execve(launch.program, code)
+    call = next((item for item in launch.calls if item.step == step), None)
+    name, origin = (call.call, call.origin) if call is not None else ("stub", "")
+    hint = ""
+    if step == STEP_SECCOMP and code == EACCES:
+        hint = "without noNewPrivileges a seccomp profile needs CAP_SYS_ADMIN"
+    return PyruncError.from_errno(code, f"{_DURING_INIT}: {name}", origin, hint)
+
+
+def describe_execve(program: str, code: int) -> PyruncError:
+    """What the kernel says of the program itself, with the usual reason for it."""
+    hint = ""
+    if code == ENOEXEC:
+        hint = "is it built for this machine's architecture? does a script begin with #! and an interpreter?"
+    elif code == ENOENT:
+        hint = "the file is there: its interpreter (after #!, or the ELF loader) is missing in the rootfs"
+    elif code == EACCES:
+        hint = "is the file system mounted noexec? is the file's mode executable for this user?"
+    return PyruncError.from_errno(code, f'{_UNABLE}: exec: "{program}"', "", hint)

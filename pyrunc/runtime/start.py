@@ -1,0 +1,69 @@
+"""start: let the stub execute the container's program."""
+
+from __future__ import annotations
+
+import posix
+from errno import ENXIO
+from select import poll
+
+from pyrunc.child.channel import decode_failure
+from pyrunc.errors import INTERNAL, PyruncError, doing
+from pyrunc.runtime import store
+from pyrunc.runtime.lifecycle import require
+from pyrunc.runtime.state import status_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def start(state_root: str, container_id: str) -> None:
+    """Returns when the program is executed. Raises PyruncError, also for an execve that failed."""
+    state = store.load(state_root, container_id)
+    lock = store.lock(state_root, container_id)
+    try:
+        require("start", container_id, status_of(state_root, state))
+        # What few containers have is on a floor of its own, fetched by name.
+        extras: Any = None
+        if state.has_start_hooks or state.notify_socket:
+            extras = __import__("pyrunc.runtime.startextras", fromlist=("",))
+            extras.before(state_root, state)
+        _release(state_root, state)
+        if extras is not None:
+            extras.after(state_root, state)
+    finally:
+        posix.close(lock)
+
+
+def _release(state_root: str, state: store.State) -> None:
+    """A byte into the fifo wakes the stub. It holds the fifo open for both, so that opening it for writing
+    fails when it is dead; its end closes with execve, and what failed until then is read from it."""
+    path = f"{store.directory(state_root, state.id)}/{store.FIFO}"
+    flags = posix.O_NONBLOCK | posix.O_CLOEXEC
+    try:
+        to_stub = posix.open(path, posix.O_WRONLY | flags)
+    except OSError as error:
+        if error.errno == ENXIO:
+            raise PyruncError(INTERNAL, "container process is already dead", state.id) from None
+        raise PyruncError.from_errno(error.errno or 0, "exec fifo", path) from error
+    with doing("exec fifo", path):
+        from_stub = posix.open(path, posix.O_RDONLY | flags)
+        posix.unlink(path)
+        posix.write(to_stub, b"\0")
+        posix.close(to_stub)
+        watch = poll()
+        watch.register(from_stub, 0)
+        watch.poll()
+        left = posix.read(from_stub, 64)
+        posix.close(from_stub)
+    if left:
+        _raise(state, left)
+
+
+def _raise(state: store.State, left: bytes) -> None:
+    """Our own byte is still there when the stub died before it read."""
+    failure = decode_failure(left.lstrip(b"\0"))
+    if failure is None:
+        raise PyruncError(INTERNAL, "container process is already dead", state.id)
+    describe: Any = __import__("pyrunc.runtime.failure", fromlist=("",))
+    raise describe.late_failure(state.program, failure[1], failure[2])
