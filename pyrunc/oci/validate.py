@@ -1,0 +1,372 @@
+"""Is this a config.json that we can run? The schema first, then the rules that no schema can say.
+
+Here are the ways in, and the rules of a process and of resources, which also come alone (`exec --process`,
+`update --resources`): PROCESS_CHECKS and RESOURCE_CHECKS, of the same kind as `oci.rules`. WARNINGS give
+sentences about what will be ignored.
+"""
+
+from __future__ import annotations
+
+from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
+from pyrunc.oci import schema_check
+from pyrunc.oci.config import (
+    CAPABILITIES,
+    RLIMITS,
+    BlockIo,
+    Config,
+    Process,
+    Resources,
+    WeightDevice,
+    parse_config,
+    parse_process,
+    parse_resources,
+)
+from pyrunc.oci.node import NOT_VALID, Node, escape
+from pyrunc.oci.rules import CHECKS, LAST_ID, Facts, is_list_of_numbers, semantic_version, wrong
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+PROCESS_NOT_VALID, RESOURCES_NOT_VALID = "process is not valid", "resources are not valid"
+LAST_CPU = 8191  # the most that a kernel can be built for
+KNOWN_VERSION = (1, 3)
+
+# What runc says, and its callers and tests look for, where our schema has the first word.
+_SENTENCES = {"/process/cwd": "Cwd property must not be empty", "/cwd": "Cwd property must not be empty"}
+
+
+def parse_valid_config(document: object, facts: Facts) -> tuple[Config, tuple[str, ...]]:
+    """The whole of it: schema, parsing, rules. With the config come warnings, sentences for the log.
+
+    Raises PyruncError INVALID, or UNSUPPORTED for what this host lacks.
+    """
+    require_schema(document)
+    config = parse_config(document)  # type: ignore[arg-type]  # the schema has seen that it is an object
+    for check in CHECKS:
+        check(config, facts)
+    if config.process is not None:
+        for process_check in PROCESS_CHECKS:
+            process_check(config.process, facts)
+    if config.linux.resources is not None:
+        for resource_check in RESOURCE_CHECKS:
+            resource_check(config.linux.resources, facts)
+    return config, tuple(sentence for warn in WARNINGS for sentence in warn(config, facts))
+
+
+def parse_valid_process(document: object, facts: Facts) -> tuple[Process, tuple[str, ...]]:
+    """The same for a process object alone (`exec --process`). Pointers start at that object."""
+    require_schema(document, schema_check.check_process, "PROCESS", PROCESS_NOT_VALID)
+    try:
+        process = parse_process(Node(document))
+        for check in PROCESS_CHECKS:
+            check(process, facts)
+    except PyruncError as error:
+        raise _renamed(error, PROCESS_NOT_VALID) from None
+    return process, tuple(_unknown_capabilities(process))
+
+
+def parse_valid_resources(document: object, facts: Facts) -> Resources:
+    """The same for a resources object alone (`update --resources`). Pointers start at that object."""
+    require_schema(document, schema_check.check_resources, "RESOURCES", RESOURCES_NOT_VALID)
+    try:
+        resources = parse_resources(Node(document))
+        for check in RESOURCE_CHECKS:
+            check(resources, facts)
+    except PyruncError as error:
+        raise _renamed(error, RESOURCES_NOT_VALID) from None
+    return resources
+
+
+def require_schema(
+    document: object,
+    check: Callable[[object], tuple[str, str] | None] = schema_check.check,
+    part: str = "CONFIG",
+    what: str = NOT_VALID,
+) -> None:
+    """Raises PyruncError INVALID: the first violation, and in the hint what else is wrong."""
+    violation = check(document)
+    if violation is None:
+        return
+    others = [found for found in _explain(document, part) if found != violation]
+    pointer, why = violation
+    hint = "; ".join(f"{other or '/'} {reason}" for other, reason in others)
+    if why == "is required" and pointer in _SENTENCES:
+        raise PyruncError(INVALID, _SENTENCES[pointer], hint=hint)
+    raise PyruncError(INVALID, what, pointer or "/", why, hint and f"also: {hint}")
+
+
+def _explain(document: object, part: str) -> tuple[tuple[str, str], ...]:
+    """What jsonschema says, fetched by name: only a document that is turned down needs it. A launcher with
+    nothing but the modules of a plain call in it has no such module, and does with the first violation."""
+    try:
+        explain: Any = __import__("pyrunc.oci.explain", fromlist=("",))
+    except ImportError:
+        return ()
+    found: tuple[tuple[str, str], ...] = explain.explain(document, getattr(explain, part))
+    return found
+
+
+def find_problems(document: object, facts: Facts) -> tuple[list[PyruncError], tuple[str, ...]]:
+    """All that is wrong, one error per violation or rule, and the warnings: for `pyrunc validate`, which
+    can take its time. Rules are tried only on what the schema lets pass."""
+    violation = schema_check.check(document)
+    if violation is not None:
+        found = _explain(document, "CONFIG") or (violation,)
+        return [PyruncError(INVALID, NOT_VALID, pointer or "/", why) for pointer, why in found], ()
+    config = parse_config(document)  # type: ignore[arg-type]  # as above
+    problems = [_problem(check, config, facts) for check in CHECKS]
+    if config.process is not None:
+        problems += [_problem(check, config.process, facts) for check in PROCESS_CHECKS]
+    if config.linux.resources is not None:
+        problems += [_problem(check, config.linux.resources, facts) for check in RESOURCE_CHECKS]
+    warnings = tuple(sentence for warn in WARNINGS for sentence in warn(config, facts))
+    return [problem for problem in problems if problem is not None], warnings
+
+
+def _problem(check: Callable[[Any, Facts], None], subject: Any, facts: Facts) -> PyruncError | None:
+    try:
+        check(subject, facts)
+    except PyruncError as error:
+        return error
+    return None
+
+
+def _renamed(error: PyruncError, what: str) -> PyruncError:
+    if error.what != NOT_VALID:
+        return error
+    return PyruncError(error.kind, what, error.where, error.why, error.hint)
+
+
+# --- a process ------------------------------------------------------------------------------------
+
+
+def check_cwd(process: Process, _facts: Facts) -> None:
+    """config.md, "Process": cwd MUST be an absolute path. In runc's words, which its callers look for."""
+    if not process.cwd:
+        raise PyruncError(INVALID, "Cwd property must not be empty")
+    if process.cwd[0] != "/":
+        raise PyruncError(INVALID, "Cwd must be an absolute path")
+
+
+def check_args(process: Process, _facts: Facts) -> None:
+    """config.md, "Process": at least one entry is REQUIRED. In runc's words."""
+    if not process.args:
+        raise PyruncError(INVALID, "args must not be empty")
+
+
+def check_environment(process: Process, _facts: Facts) -> None:
+    """config.md, "Process": as environ of POSIX, so NAME=VALUE, and a name that isn't empty."""
+    for index, entry in enumerate(process.env):
+        name, equals, _ = entry.partition("=")
+        if not equals:
+            raise wrong(f"{process.origin}/env/{index}", "invalid environment variable: has no =")
+        if not name:
+            raise wrong(f"{process.origin}/env/{index}", "invalid environment variable: has no name")
+
+
+def check_user(process: Process, _facts: Facts) -> None:
+    """setresuid(2), setgroups(2): the last number of 32 bits means "no id"."""
+    user = process.user
+    groups = ((f"additionalGids/{index}", gid) for index, gid in enumerate(user.additional_gids))
+    for name, number in (("uid", user.uid), ("gid", user.gid), *groups):
+        if number > LAST_ID:
+            raise wrong(f"{user.origin}/{name}", f"is not between 0 and {LAST_ID}")
+
+
+def check_console_size(process: Process, _facts: Facts) -> None:
+    """config.md, "Process": ignored without a terminal; TIOCSWINSZ has 16 bits for each."""
+    if process.terminal and process.console_size:
+        size = process.console_size
+        for name, number in (("height", size.height), ("width", size.width)):
+            if number > 65535:
+                raise wrong(f"{process.origin}/consoleSize/{name}", "is more than 65535")
+
+
+def check_rlimits(process: Process, _facts: Facts) -> None:
+    """config.md, "POSIX process": known to the kernel, none twice; setrlimit(2): soft isn't above hard."""
+    seen = set()
+    for limit in process.rlimits:
+        if limit.type not in RLIMITS:
+            raise wrong(f"{limit.origin}/type", f"{limit.type} is not a limit of Linux")
+        if limit.type in seen:
+            raise wrong(f"{limit.origin}/type", f"{limit.type} is set twice")
+        if limit.soft > limit.hard:
+            raise wrong(f"{limit.origin}/soft", f"{limit.soft} is more than the hard limit, {limit.hard}")
+        seen.add(limit.type)
+
+
+def check_oom_score(process: Process, _facts: Facts) -> None:
+    """config.md, "Linux Process"; proc(5) on oom_score_adj."""
+    if process.oom_score_adj is not None and not -1000 <= process.oom_score_adj <= 1000:
+        raise wrong(f"{process.origin}/oomScoreAdj", "is not between -1000 and 1000")
+
+
+def check_security_modules(process: Process, facts: Facts) -> None:
+    """config.md, "Linux Process": a profile or label that would be ignored is no protection."""
+    if process.apparmor_profile and not facts.has_apparmor:
+        raise wrong(f"{process.origin}/apparmorProfile", "AppArmor is not enabled on this host", UNSUPPORTED)
+    if process.selinux_label and not facts.has_selinux:
+        raise wrong(f"{process.origin}/selinuxLabel", "SELinux is not enabled on this host", UNSUPPORTED)
+
+
+def check_scheduler(process: Process, _facts: Facts) -> None:
+    """config.md, "Linux Process"; sched_setattr(2): which policy takes which numbers."""
+    scheduler = process.scheduler
+    if scheduler is None:
+        return
+    if not -20 <= scheduler.nice <= 19:
+        raise wrong(f"{scheduler.origin}/nice", "is not between -20 and 19")
+    if scheduler.priority and scheduler.policy not in ("SCHED_FIFO", "SCHED_RR"):
+        raise wrong(f"{scheduler.origin}/priority", f"{scheduler.policy} has none")
+    if not 0 <= scheduler.priority <= 99:
+        raise wrong(f"{scheduler.origin}/priority", "is not between 0 and 99")
+    times = ("runtime", scheduler.runtime), ("deadline", scheduler.deadline), ("period", scheduler.period)
+    for name, number in times:
+        if number and scheduler.policy != "SCHED_DEADLINE":
+            raise wrong(f"{scheduler.origin}/{name}", f"{scheduler.policy} has none")
+
+
+def check_io_priority(process: Process, _facts: Facts) -> None:
+    """config.md, "Linux Process"; ioprio_set(2): eight levels."""
+    priority = process.io_priority
+    if priority is not None and not 0 <= priority.priority <= 7:
+        raise wrong(f"{priority.origin}/priority", "is not between 0 and 7")
+
+
+def check_cpu_affinity(process: Process, _facts: Facts) -> None:
+    """config.md, "Linux Process": lists of CPUs as in cpuset(7)."""
+    affinity = process.exec_cpu_affinity
+    if affinity is not None:
+        for name, text in (("initial", affinity.initial), ("final", affinity.final)):
+            if not is_list_of_numbers(text, LAST_CPU):
+                raise wrong(f"{affinity.origin}/{name}", f'"{text}" is not a list of CPUs')
+
+
+PROCESS_CHECKS = (
+    check_cwd,
+    check_args,
+    check_environment,
+    check_user,
+    check_console_size,
+    check_rlimits,
+    check_oom_score,
+    check_security_modules,
+    check_scheduler,
+    check_io_priority,
+    check_cpu_affinity,
+)
+
+
+# --- resources ------------------------------------------------------------------------------------
+
+
+def check_device_rules(resources: Resources, _facts: Facts) -> None:
+    """config-linux.md, "Device allowlist": type a, b or c; access of r, w and m; -1 is every number."""
+    for rule in resources.devices:
+        if rule.type not in ("a", "b", "c"):
+            raise wrong(f"{rule.origin}/type", "is not one of a, b, c")
+        if rule.access.strip("rwm"):
+            raise wrong(f"{rule.origin}/access", "is not made of r, w, m")
+        for name, number in (("major", rule.major), ("minor", rule.minor)):
+            if number is not None and not 0 <= number < 1 << 32:
+                raise wrong(f"{rule.origin}/{name}", "is not a device number")
+
+
+def check_memory(resources: Resources, _facts: Facts) -> None:
+    """config-linux.md, "Memory": swappiness goes from 0 to 100."""
+    if resources.memory and (resources.memory.swappiness or 0) > 100:
+        raise wrong(f"{resources.memory.origin}/swappiness", "is not between 0 and 100")
+
+
+def check_cpu(resources: Resources, _facts: Facts) -> None:
+    """config-linux.md, "CPU": idle is 0 or 1."""
+    if resources.cpu and resources.cpu.idle not in (None, 0, 1):
+        raise wrong(f"{resources.cpu.origin}/idle", "is neither 0 nor 1")
+
+
+def check_block_io(resources: Resources, _facts: Facts) -> None:
+    """config-linux.md, "Block IO": weights go from 10 to 1000; 0 is what Go writes for none."""
+    block_io = resources.block_io
+    if block_io is None:
+        return
+    entries: tuple[BlockIo | WeightDevice, ...] = (block_io, *block_io.weight_device)
+    for entry in entries:
+        for name, weight in (("weight", entry.weight), ("leafWeight", entry.leaf_weight)):
+            if weight and not 10 <= weight <= 1000:
+                raise wrong(f"{entry.origin}/{name}", "is not between 10 and 1000")
+
+
+def check_unified(resources: Resources, facts: Facts) -> None:
+    """config-linux.md, "Unified": files of a cgroup v2: CONTROLLER.NAME, nothing that leads elsewhere."""
+    for name, _ in resources.unified:
+        pointer = f"{resources.origin}/unified/{escape(name)}"
+        if facts.has_cgroup_v1:
+            raise wrong(pointer, "needs cgroup v2", UNSUPPORTED)
+        if "/" in name or name.find(".") < 1:
+            raise wrong(pointer, "is not the name of a file of a controller")
+
+
+RESOURCE_CHECKS = (check_device_rules, check_memory, check_cpu, check_block_io, check_unified)
+
+
+# --- what will be ignored -------------------------------------------------------------------------
+
+
+def warn_of_version(config: Config, _facts: Facts) -> Iterator[str]:
+    """config.md, "Specification version": a newer minor is compatible, what it added does nothing here."""
+    version = semantic_version(config.oci_version)
+    if version is not None and version > KNOWN_VERSION:
+        yield f"ociVersion is {config.oci_version}: what is newer than 1.{KNOWN_VERSION[1]} will be ignored"
+
+
+def warn_of_other_platforms(config: Config, _facts: Facts) -> Iterator[str]:
+    """config.md, "Platform-specific configuration"."""
+    for name in config.other_platforms:
+        yield f"section {name} says nothing to a Linux runtime and will be ignored"
+
+
+def warn_of_capabilities(config: Config, _facts: Facts) -> Iterator[str]:
+    """config.md, "Linux Process": one that cannot be granted SHOULD be warned of, not an error."""
+    if config.process is not None:
+        yield from _unknown_capabilities(config.process)
+
+
+def _unknown_capabilities(process: Process) -> Iterator[str]:
+    given = process.capabilities
+    if given is not None:
+        sets = given.bounding, given.effective, given.permitted, given.inheritable, given.ambient
+        for name in dict.fromkeys(name for names in sets for name in names):
+            if name not in CAPABILITIES:
+                yield f"capability {name} is unknown and will be ignored"
+
+
+def warn_of_destinations(config: Config, _facts: Facts) -> Iterator[str]:
+    """config.md, "Mounts": relative to the root, deprecated in 1.2."""
+    for mount in config.mounts:
+        if mount.destination[:1] != "/":
+            yield f"{mount.origin}/destination is relative, which is deprecated, and taken from /"
+
+
+def warn_of_personality(config: Config, _facts: Facts) -> Iterator[str]:
+    """config-linux.md, "Personality": no flags are supported yet."""
+    if config.linux.personality and config.linux.personality.flags:
+        yield "/linux/personality/flags are not supported and will be ignored"
+
+
+def warn_of_kernel_memory(config: Config, _facts: Facts) -> Iterator[str]:
+    """config-linux.md, "Memory": kernel and kernelTCP are gone from the kernel or never worked."""
+    memory = config.linux.resources and config.linux.resources.memory
+    if memory and (memory.kernel is not None or memory.kernel_tcp is not None):
+        yield "limits of kernel memory are obsolete and will be ignored"
+
+
+WARNINGS = (
+    warn_of_version,
+    warn_of_other_platforms,
+    warn_of_capabilities,
+    warn_of_destinations,
+    warn_of_personality,
+    warn_of_kernel_memory,
+)
