@@ -26,11 +26,12 @@ TEXTS, NUMBERS = "texts", "numbers"  # may be given many times; values add up
 
 
 class UsageError(PyruncError):
-    """The words do not fit the command. Its help is shown beside the error."""
+    """The words do not fit the command, whose help is shown beside the error. `unknown`: the word that may
+    have been meant to be another: an option, or a command."""
 
-    def __init__(self, what: str, command: str = "", unknown: str = "") -> None:
+    def __init__(self, what: str, unknown: str = "", is_unknown_command: bool = False) -> None:
         super().__init__(INVALID, what)
-        self.command, self.unknown = command, unknown
+        self.unknown, self.is_unknown_command = unknown, is_unknown_command
 
 
 class HelpWanted(Exception):
@@ -113,7 +114,7 @@ class Command(Record):
                 self._refuse(word, name)
             elif flag.kind != SWITCH and not equals:
                 if position == len(words):
-                    raise UsageError(f"flag needs an argument: -{name}", self.name)
+                    raise UsageError(f"flag needs an argument: -{name}")
                 value = words[position]
                 position += 1
             self._set(flag, name, value, bool(equals), given)
@@ -121,8 +122,8 @@ class Command(Record):
 
     def _refuse(self, word: str, name: str) -> NoReturn:
         if not name or name[0] == "-":
-            raise UsageError(f"bad flag syntax: {word}", self.name)
-        raise UsageError(f"flag provided but not defined: -{name}", self.name, unknown=name)
+            raise UsageError(f"bad flag syntax: {word}")
+        raise UsageError(f"flag provided but not defined: -{name}", unknown=name)
 
     def _set(self, flag: Any, name: str, value: str, has_equals: bool, given: dict[str, Any]) -> None:
         try:
@@ -138,7 +139,7 @@ class Command(Record):
                 given[flag.name] = _number(value) if flag.kind == NUMBER else parse_duration(value)
         except (ValueError, KeyError):
             kind = f'boolean value "{value}" for' if flag.kind == SWITCH else f'value "{value}" for flag'
-            raise UsageError(f"invalid {kind} -{name}: parse error", self.name) from None
+            raise UsageError(f"invalid {kind} -{name}: parse error") from None
 
     def _take_operands(self, rest: list[str], given: dict[str, Any]) -> None:
         needed = sum(operand.required for operand in self.operands)
@@ -156,7 +157,7 @@ class Command(Record):
                 given[operand.name] = rest[position] if position < len(rest) else operand.default
 
     def _wrong_number(self, wanted: str) -> UsageError:
-        return UsageError(f'pyrunc: "{self.name}" requires {wanted} argument(s)', self.name)
+        return UsageError(f'pyrunc: "{self.name}" requires {wanted} argument(s)')
 
 
 _EMPTY: dict[str, Any] = {SWITCH: False, TEXT: "", NUMBER: 0, DURATION: 0.0, TEXTS: (), NUMBERS: ()}

@@ -93,10 +93,10 @@ def run(words: list[str]) -> int:
         return code
     except HelpWanted:
         return _report_success_of_help(command)
-    except UnknownCommand as error:
-        log.error(str(error), _suggest(error.unknown, COMMANDS))
-        return _UNKNOWN_COMMAND_CODE
     except UsageError as error:
+        if error.is_unknown_command:
+            log.error(str(error), _suggest(error.unknown, COMMANDS))
+            return _UNKNOWN_COMMAND_CODE
         log.error(str(error), _show_usage(command, error.unknown))
         return 1
     except PyruncError as error:
@@ -104,28 +104,19 @@ def run(words: list[str]) -> int:
         return command.failure_code
     except KeyboardInterrupt:
         return _INTERRUPTED_CODE
-    except BrokenOutput:
-        return _BROKEN_PIPE_CODE
     except Exception as error:
         _report_bug(command, error)
         return command.failure_code
 
 
-class UnknownCommand(UsageError):
-    pass
-
-
-class BrokenOutput(Exception):
-    """Nobody reads our output any more: the quiet end that SIGPIPE, which Python ignores, would have been."""
-
-
 def emit(text: str) -> None:
-    """Print. Bytes of a name that isn't UTF-8 come out as they came in."""
+    """Print. Bytes of a name that isn't UTF-8 come out as they came in. If nobody reads any more, leave as
+    quietly as SIGPIPE, which Python ignores, would have us."""
     with doing("write standard output"):
         try:
             write_all(1, text.encode(errors="surrogateescape"))
         except BrokenPipeError:
-            raise BrokenOutput from None
+            posix._exit(_BROKEN_PIPE_CODE)
 
 
 def load(name: str) -> Any:
@@ -137,7 +128,7 @@ def find(name: str) -> Any:
     """The module of a command."""
     name = _ALIASES.get(name, name)
     if name not in COMMANDS:
-        raise UnknownCommand(f"No help topic for '{name}'", unknown=name)
+        raise UsageError(f"No help topic for '{name}'", unknown=name, is_unknown_command=True)
     return load(f"pyrunc.cli.commands.{name}")
 
 
