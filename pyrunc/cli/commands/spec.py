@@ -24,6 +24,7 @@ COMMAND = Command(
     ),
     examples=("pyrunc spec --bundle bundle/", "pyrunc spec --rootless"),
 )
+_UNIFIED = "/sys/fs/cgroup/cgroup.controllers"  # there only where cgroup v2 is all there is
 
 
 def main(settings: Settings, given: dict[str, Any]) -> int:
@@ -34,8 +35,12 @@ def main(settings: Settings, given: dict[str, Any]) -> int:
         pass
     else:
         raise PyruncError(CONFLICT, "File config.json exists. Remove it first", path)
-    uid, gid = posix.geteuid(), posix.getegid()
-    document = default_document(rootless=given["rootless"], uid=uid, gid=gid)
+    document = default_document(
+        rootless=given["rootless"],
+        uid=posix.geteuid(),
+        gid=posix.getegid(),
+        cgroup_v2=posix.access(_UNIFIED, posix.F_OK),
+    )
     with doing("write", path):
         write_atomically(path, (jsonio.dumps(document, indent=4) + "\n").encode(), 0o666)
     return 0
