@@ -124,6 +124,14 @@ def set_umask(op: ops.SetUmask, _child: Child) -> None:
     posix.umask(op.mask)
 
 
+def take_stdio(_op: ops.TakeStdio, child: Child) -> None:
+    """Ours may be a terminal of the caller's, which the container must not have."""
+    for stream in (0, 1, 2):
+        fd = child.saved.get(f"stdio/{stream}")
+        if fd is not None:
+            posix.dup2(fd, stream)
+
+
 def reopen_null(_op: ops.ReopenNull, _child: Child) -> None:
     """/proc/self/fd/0 should not lead to a file of the host. What the image calls /dev/null must be it."""
     wanted = [stream for stream in (0, 1, 2) if _is_null(stream)]

@@ -52,6 +52,7 @@ STEPS: dict[type, Callable[[Any, Child], None]] = {
     ops.SetPropagation: rootfs.set_propagation,
     ops.SetTreeFlags: rootfs.set_tree_flags,
     ops.SetUmask: process.set_umask,
+    ops.TakeStdio: process.take_stdio,
     ops.Tell: process.tell,
     ops.Unshare: process.unshare,
     ops.WriteSysctl: rootfs.write_sysctl,

@@ -51,7 +51,9 @@ def make_device_number(major: int, minor: int) -> int:
     return (minor & 0xFF) | (major & 0xFFF) << 8 | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32
 
 
-def plan_devices(devices: tuple[Device, ...], mounts: tuple[Mount, ...], *, bind: bool, has_kcore: bool) -> DevicePlan:
+def plan_devices(
+    devices: tuple[Device, ...], mounts: tuple[Mount, ...], *, bind: bool, has_kcore: bool
+) -> DevicePlan:
     """`bind`: in a user namespace mknod is refused, so the host's nodes are bound."""
     if has_host_dev(mounts):
         return DevicePlan()
@@ -78,6 +80,8 @@ def plan_devices(devices: tuple[Device, ...], mounts: tuple[Mount, ...], *, bind
                     origin=device.origin,
                 )
             )
-    made += [MakeSymlink(path=path, target=target) for path, target in (*_LINKS, *((_CORE,) if has_kcore else ()))]
+    made += [
+        MakeSymlink(path=path, target=target) for path, target in (*_LINKS, *((_CORE,) if has_kcore else ()))
+    ]
     made.append(MakeSymlink(path="/dev/ptmx", target="pts/ptmx", replace=True))
     return DevicePlan(open=tuple(opened), make=tuple(made))

@@ -44,6 +44,7 @@ from pyrunc.plan.ops import (
     SetHostname,
     SetPropagation,
     SetUmask,
+    TakeStdio,
     Tell,
     WriteSysctl,
 )
@@ -62,7 +63,6 @@ class LaunchRequest(Record):
     container_id: str
     bundle: str
     rootfs: str
-    has_console: bool = False
     no_pivot: bool = False
     no_new_keyring: bool = False
     preserve_fds: int = 0
@@ -83,6 +83,7 @@ class Launch(Record):
     stub: Stub
     calls: tuple[StubCall, ...]
     program: str
+    has_terminal: bool
 
 
 def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: LaunchRequest) -> Launch:
@@ -160,6 +161,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         stub=plan.stub,
         calls=plan.calls,
         program=process.args[0],
+        has_terminal=process.terminal,
     )
 
 
@@ -182,7 +184,7 @@ def _root_steps(
     """The root filesystem: attach, fill, hooks, restrict, enter."""
     linux, process = config.linux, config.process
     console: tuple[Op, ...] = ()
-    if process is not None and process.terminal and request.has_console:
+    if process is not None and process.terminal:
         size = process.console_size
         console = (
             OpenConsole(
@@ -275,7 +277,7 @@ def _name_steps(config: Config) -> tuple[Op, ...]:
 def _process_steps(process: Process, plan: ProcessPlan) -> tuple[Op, ...]:
     user = process.user
     return (
-        *(() if process.terminal else (ReopenNull(), OwnStdio(uid=user.uid))),
+        *(() if process.terminal else (TakeStdio(), ReopenNull(), OwnStdio(uid=user.uid))),
         SetUmask(mask=0o022 if user.umask is None else user.umask, origin=f"{user.origin}/umask"),
         ChangeDirectory(
             path=process.cwd,

@@ -372,6 +372,12 @@ class SetUmask(Op):
     mask: int
 
 
+class TakeStdio(Op):
+    """Standard streams for which the host side has made others (saved as stdio/N) become those."""
+
+    words = "take stdio"
+
+
 class ReopenNull(Op):
     """Standard streams that are the host's /dev/null become the container's."""
 

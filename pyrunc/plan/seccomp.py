@@ -36,7 +36,10 @@ from pyrunc.plan.bpf import (
     JUMP_GREATER,
     JUMP_GREATER_EQUAL,
     MAX_INSTRUCTIONS,
+    TOKEN_OFFSET,
+    WORD,
     Program,
+    tree,
 )
 from pyrunc.plan.syscalls import ALIASES, TABLES
 from pyrunc.record import Record
@@ -44,13 +47,9 @@ from pyrunc.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.oci.config import Seccomp, SeccompArg, SeccompSyscall
+    from pyrunc.plan.bpf import Condition, Conditions, Match, Range, Verdict
 
-    Condition = tuple[int, int, bool, int, int]  # argument, comparison, is negated, value, mask
-    Conditions = tuple[Condition, ...]  # all must hold
     Rule = tuple[tuple[str, ...], int, tuple[Conditions, ...]]  # names, action, any of these (none: always)
-    Match = tuple[Conditions, int]  # the action of a call for which they hold
-    Verdict = int | tuple[Match, ...]  # an action, or matches of which the first one decides
-    Range = tuple[int, Verdict]  # from this number on, up to the next range
 
 _KILL_THREAD, _TRAP, _ERRNO, _NOTIFY, _TRACE = 0, 0x00030000, 0x00050000, 0x7FC00000, 0x7FF00000
 _LOG, _ALLOW, _KILL_PROCESS = 0x7FFC0000, 0x7FFF0000, 0x80000000
@@ -166,8 +165,7 @@ _MULTIPLEXED = {
     },
 }  # fmt: skip
 
-_ALL_BITS, _WORD = 0xFFFFFFFFFFFFFFFF, 0xFFFFFFFF
-_NUMBER_OFFSET, _TOKEN_OFFSET, _ARGUMENTS_OFFSET = 0, 4, 16  # in struct seccomp_data
+_ALL_BITS = 0xFFFFFFFFFFFFFFFF
 
 
 class SeccompProgram(Record):
@@ -203,9 +201,9 @@ def compile_seccomp(seccomp: Seccomp, machine: str) -> SeccompProgram:
     no = program.give(_KILL_THREAD)
     for token, names in reversed(tokens.items()):  # so that the native one comes first
         ranges = _ranges(names, verdicts, default, unknown)
-        yes = _tree(program, ranges, default, is_big_endian)
+        yes = tree(program, ranges, default, is_big_endian)
         no = program.test(JUMP_EQUAL, token, yes, no)
-    program.load(_TOKEN_OFFSET)
+    program.load(TOKEN_OFFSET)
     if len(program) > MAX_INSTRUCTIONS:
         why = f"it needs {len(program)} instructions, and the kernel takes {MAX_INSTRUCTIONS}"
         raise PyruncError(INVALID, "seccomp profile is too long", seccomp.origin, why)
@@ -336,7 +334,7 @@ def _verdicts(
                 matches.setdefault(name, []).extend([(conditions, action) for conditions in fitted])
             for entry, calls in multiplexed:
                 if name in calls:
-                    which = (0, JUMP_EQUAL, False, calls[name], _ALL_BITS if is_wide else _WORD)
+                    which = (0, JUMP_EQUAL, False, calls[name], _ALL_BITS if is_wide else WORD)
                     for conditions in fitted or ((),):
                         others = [condition for condition in conditions if condition[0] != 0]
                         matches.setdefault(entry, []).append(((which, *others), action))
@@ -348,7 +346,7 @@ def _verdicts(
 
 def _fit(conditions: Conditions, is_wide: bool) -> Conditions:
     """As an architecture sees them: the mask tells which bits count. One without any bit always holds."""
-    seen = _ALL_BITS if is_wide else _WORD
+    seen = _ALL_BITS if is_wide else WORD
     return tuple(
         [
             (index, comparison, is_negated, value & seen, mask & seen)
@@ -370,7 +368,7 @@ def _ranges(
     if _ARCHITECTURES[names[0]][0] != _ARCHITECTURES["SCMP_ARCH_X32"][0]:
         return ranges
     if "SCMP_ARCH_X32" not in names:
-        return [*ranges, (_X32_BIT, _KILL_THREAD), (_WORD, default)]
+        return [*ranges, (_X32_BIT, _KILL_THREAD), (WORD, default)]
     return ranges + _ranges_of("x32", verdicts[False], default, unknown)
 
 
@@ -414,88 +412,3 @@ def _walk(
         if ranges[-1][1] != unknown:
             ranges.append((newest + 1, unknown))
     return ranges
-
-
-# --- from verdicts to instructions ----------------------------------------------------------------
-
-
-def _tree(program: Program, ranges: list[Range], default: int, is_big_endian: bool) -> int:
-    """Looks up the number of the call among the ranges, by halving.
-
-    A range with single numbers punched out of it is one leaf of the tree, and each such number one test.
-    """
-
-    def leaf(index: int) -> int:
-        verdict = ranges[index][1]
-        if isinstance(verdict, int):
-            return program.give(verdict)
-        return _first_match(program, verdict, default, is_big_endian)
-
-    def look_up(low: int, high: int) -> int:
-        if high - low == 1:
-            first, last = leaves[low]
-            label = leaf(first)
-            for index in range(first + 1, last, 2):
-                label = program.test(JUMP_EQUAL, ranges[index][0], leaf(index), label)
-            return label
-        middle = (low + high) // 2
-        right = look_up(middle, high)
-        return program.test(JUMP_GREATER_EQUAL, ranges[leaves[middle][0]][0], right, look_up(low, middle))
-
-    leaves = _leaves(ranges)
-    entry = look_up(0, len(leaves))
-    return program.load(_NUMBER_OFFSET) if len(ranges) > 1 else entry
-
-
-def _leaves(ranges: list[Range]) -> list[tuple[int, int]]:
-    """First and last index of the ranges that make a leaf: A, or A x A, or A x A y A (x, y: one number each).
-    With more of them the program is hardly shorter, and finding the last one takes longer."""
-    leaves = []
-    first, end = 0, len(ranges)
-    while first < end:
-        last = first
-        while (
-            last - first < 4
-            and last + 2 < end
-            and ranges[last + 2][0] == ranges[last + 1][0] + 1
-            and ranges[last + 2][1] == ranges[first][1]
-        ):
-            last += 2
-        leaves.append((first, last))
-        first = last + 1
-    return leaves
-
-
-def _first_match(program: Program, verdict: tuple[Match, ...], default: int, is_big_endian: bool) -> int:
-    no = program.give(default)
-    for conditions, action in reversed(verdict):
-        yes = program.give(action)
-        for condition in reversed(conditions):
-            yes = _test(program, condition, yes, no, is_big_endian)
-        no = yes
-    return no
-
-
-def _test(program: Program, condition: Condition, yes: int, no: int, is_big_endian: bool) -> int:
-    """To `yes` if the condition holds, else to `no`. A word of which no bit counts is not looked at."""
-    index, comparison, is_negated, value, mask = condition
-    if is_negated:
-        yes, no = no, yes
-    low, high = _ARGUMENTS_OFFSET + 8 * index, _ARGUMENTS_OFFSET + 8 * index + 4
-    if is_big_endian:
-        low, high = high, low
-    low_mask, high_mask = mask & _WORD, mask >> 32
-    label = yes
-    if low_mask:
-        label = program.test(comparison, value & _WORD, yes, no)
-        if low_mask != _WORD:
-            program.keep_bits(low_mask)
-        label = program.load(low)
-    if high_mask:
-        label = program.test(JUMP_EQUAL, value >> 32, label, no)
-        if comparison != JUMP_EQUAL:
-            label = program.test(JUMP_GREATER, value >> 32, yes, label)
-        if high_mask != _WORD:
-            program.keep_bits(high_mask)
-        label = program.load(high)
-    return label

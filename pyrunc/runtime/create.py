@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NOTIFY_DIRECTORY = "/run/notify"
+_FIFO_FLAGS = posix.O_RDWR | posix.O_CLOEXEC
 
 
 class CreateRequest(Record):
     """As on the command line of `create` and `run`. `bundle` and `state_root` are absolute. `console_fd`:
-    instead of a socket's path, an open descriptor that the pty is to be sent to."""
+    instead of a socket's path, an open descriptor that the pty is to be sent to. `stand_in`: asked, for a
+    container without a terminal, which standard streams are to be other descriptors than ours."""
 
     id: str
     bundle: str
@@ -45,6 +47,7 @@ class CreateRequest(Record):
     pid_file: str = ""
     console_socket: str = ""
     console_fd: int = -1
+    stand_in: Callable[[], tuple[tuple[int, int], ...]] | None = None
     pidfd_socket: str = ""
     no_pivot: bool = False
     no_new_keyring: bool = False
@@ -86,7 +89,6 @@ def plan(request: CreateRequest) -> Planned:
             container_id=request.id,
             bundle=request.bundle,
             rootfs=bundle.rootfs,
-            has_console=bool(request.console_socket) or request.console_fd >= 0,
             no_pivot=request.no_pivot,
             no_new_keyring=request.no_new_keyring,
             preserve_fds=preserved,
@@ -146,17 +148,16 @@ def _listen_fds(preserve: int) -> tuple[int, int]:
     return passed, passed + preserve
 
 
-def _require_console(config: Config, request: CreateRequest, detached: bool) -> None:
+def _require_console(config: Config, request: CreateRequest, is_detached: bool) -> None:
     """A terminal needs somebody who holds its other end; the sentences are runc's."""
     terminal = config.process is not None and config.process.terminal
-    has_socket = bool(request.console_socket) or request.console_fd >= 0
-    if terminal and detached and not has_socket:
+    if terminal and is_detached and not request.console_socket and request.console_fd < 0:
         raise PyruncError(
             INVALID,
             "cannot allocate tty if pyrunc will detach without setting console socket",
             "/process/terminal",
         )
-    if has_socket and not terminal:
+    if request.console_socket and not (terminal and is_detached):
         raise PyruncError(
             INVALID,
             "cannot use console socket if pyrunc will not detach or allocate tty",
@@ -164,41 +165,51 @@ def _require_console(config: Config, request: CreateRequest, detached: bool) -> 
         )
 
 
+class Begun:
+    """A container that waits for `start`, and its init as a child of ours. `close` lets go of the pidfd."""
+
+    __slots__ = ("has_terminal", "pid", "pidfd", "state")
+
+    def __init__(self, state: store.State, pidfd: int, has_terminal: bool) -> None:
+        self.state, self.pid, self.pidfd, self.has_terminal = state, state.pid, pidfd, has_terminal
+
+    def close(self) -> None:
+        posix.close(self.pidfd)
+
+
 def create(request: CreateRequest) -> store.State:
     """Returns when the container waits for `start`. Raises PyruncError, and nothing is left then."""
+    begun = begin(request, is_detached=True)
+    begun.close()
+    return begun.state
+
+
+def begin(request: CreateRequest, *, is_detached: bool) -> Begun:
+    """As `create`, for a caller who stays with the init process."""
     store.check_id(request.id)
     planned = plan(request)
-    _require_console(planned.bundle.config, request, detached=True)
+    _require_console(planned.bundle.config, request, is_detached)
     undo: list[Callable[[], object]] = []
     try:
-        return _create(request, planned, undo)
+        return _begin(request, planned, undo)
     except BaseException:
         for step in reversed(undo):
             step()
         raise
 
 
-def _create(request: CreateRequest, planned: Planned, undo: list[Callable[[], object]]) -> store.State:
-    directory = store.reserve(request.state_root, request.id)
-    undo.append(lambda: store.remove(request.state_root, request.id))
-    lock = store.lock(request.state_root, request.id)
-    undo.append(lambda: posix.close(lock))
-    state = _first_state(request, planned)
-    with doing("write the container's state", directory):
-        write_atomically(f"{directory}/config.json", planned.bundle.text, 0o600)
-        posix.mkfifo(f"{directory}/{store.FIFO}", 0o600)
-        if state.notify_socket:
-            posix.mkdir(f"{directory}/notify", 0o755)
-    store.save(request.state_root, state)
-
+def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], object]]) -> Begun:
+    lock, state = _reserve(request, planned, undo)
     box = [state]
     host = Host(request.bundle, lambda status: _hook_state(box[0], status))
     undo.append(host.close)
-    fifo = posix.open(f"{directory}/{store.FIFO}", posix.O_RDWR | posix.O_CLOEXEC)
+    fifo = posix.open(f"{store.directory(request.state_root, request.id)}/{store.FIFO}", _FIFO_FLAGS)
     undo.append(lambda: posix.close(fifo))
-    console = _open_console(request)
-    if console >= 0:
-        host.saved["console"] = console
+    terminal = planned.launch.has_terminal
+    if terminal:
+        host.saved["console"] = _open_console(request)
+    elif request.stand_in is not None:
+        host.saved |= {f"stdio/{stream}": fd for stream, fd in request.stand_in()}
     undo.append(lambda: remove_cgroups(planned.cgroup.paths))
     for op in planned.launch.prepare:
         apply(op, host)
@@ -215,11 +226,28 @@ def _create(request: CreateRequest, planned: Planned, undo: list[Callable[[], ob
     except PyruncError as error:
         raise _explain_oom(error, planned.cgroup) from error
     _hand_out(request, born)
-    born.close()
+    for fd in (born.channel, fifo, lock):
+        posix.close(fd)
     host.close()
-    posix.close(fifo)
-    posix.close(lock)
-    return box[0]
+    return Begun(box[0], born.pidfd, terminal)
+
+
+def _reserve(
+    request: CreateRequest, planned: Planned, undo: list[Callable[[], object]]
+) -> tuple[int, store.State]:
+    """The state directory, locked, and all in it that the launch needs."""
+    directory = store.reserve(request.state_root, request.id)
+    undo.append(lambda: store.remove(request.state_root, request.id))
+    lock = store.lock(request.state_root, request.id)
+    undo.append(lambda: posix.close(lock))
+    state = _first_state(request, planned)
+    with doing("write the container's state", directory):
+        write_atomically(f"{directory}/config.json", planned.bundle.text, 0o600)
+        posix.mkfifo(f"{directory}/{store.FIFO}", 0o600)
+        if state.notify_socket:
+            posix.mkdir(f"{directory}/notify", 0o755)
+    store.save(request.state_root, state)
+    return lock, state
 
 
 def _first_state(request: CreateRequest, planned: Planned) -> store.State:
@@ -256,8 +284,6 @@ def _hook_state(state: store.State, status: str) -> bytes:
 def _open_console(request: CreateRequest) -> int:
     if request.console_fd >= 0:
         return posix.dup(request.console_fd)
-    if not request.console_socket:
-        return -1
     with doing("connect to console socket", request.console_socket):
         return fds.connect_stream(request.console_socket)
 

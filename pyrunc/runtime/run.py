@@ -1,0 +1,54 @@
+"""run: create and start; in the foreground wait, pass on, delete, and answer with the exit code."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc.kernel import fds
+from pyrunc.record import replaced
+from pyrunc.runtime.create import Begun, CreateRequest, begin
+from pyrunc.runtime.delete import delete
+from pyrunc.runtime.foreground import Foreground
+from pyrunc.runtime.start import start
+
+
+def run(request: CreateRequest, *, detach: bool, keep: bool, subreaper: bool) -> int:
+    """The exit code of the container, 0 when detached. Raises PyruncError, and leaves nothing then."""
+    if detach:
+        begin(request, is_detached=True).close()
+        _start_or_delete(request)
+        return 0
+    foreground = Foreground(subreaper=subreaper)
+    try:
+        begun = _begin(request, foreground)
+        try:
+            return foreground.wait(begun.pid, begun.pidfd)
+        finally:
+            begun.close()
+            if not keep:
+                delete(request.state_root, request.id, force=True)
+    finally:
+        foreground.close()
+
+
+def _begin(request: CreateRequest, foreground: Foreground) -> Begun:
+    ours, theirs = fds.socket_pair()
+    try:
+        request = replaced(request, console_fd=theirs, stand_in=foreground.replace_terminals)
+        begun = begin(request, is_detached=False)
+        if begun.has_terminal:
+            foreground.take_console(ours)
+        _start_or_delete(request)
+        return begun
+    finally:
+        posix.close(ours)
+        posix.close(theirs)
+
+
+def _start_or_delete(request: CreateRequest) -> None:
+    """A container whose program can't be executed is of no use to anybody."""
+    try:
+        start(request.state_root, request.id)
+    except BaseException:
+        delete(request.state_root, request.id, force=True)
+        raise
