@@ -275,3 +275,15 @@ def change_root(op: ops.ChangeRoot, _child: Child) -> None:
     """No mount namespace of its own: the host's mounts stay, only names are confined."""
     posix.chroot(op.path)
     posix.chdir("/")
+
+
+def change_root_to(op: ops.ChangeRootTo, child: Child) -> None:
+    """To where the init has its root, for an exec into a container without a mount namespace of its own."""
+    posix.fchdir(child.saved[op.takes])
+    posix.chroot(".")
+
+
+def open_root(_op: ops.OpenRoot, child: Child) -> None:
+    """For an exec, which has joined a mount namespace whose root is the container's."""
+    child.root = posix.open("/", c.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    posix.chdir("/")

@@ -48,12 +48,10 @@ from pyrunc.plan.ops import (
     Tell,
     WriteSysctl,
 )
-from pyrunc.plan.process import ProcessPlan, plan_process
+from pyrunc.plan.process import EVERY_CAPABILITY, ProcessPlan, plan_process
 from pyrunc.plan.seccomp import compile_seccomp
 from pyrunc.plan.stub import Stub, StubCall
 from pyrunc.record import Record
-
-_EVERY_CAPABILITY = (1 << 64) - 1
 
 
 class LaunchRequest(Record):
@@ -97,7 +95,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
     plan = plan_process(
         process,
         facts=facts,
-        grantable=_EVERY_CAPABILITY if in_user_namespace else facts.capability_mask,
+        grantable=EVERY_CAPABILITY if in_user_namespace else facts.capability_mask,
         seccomp=seccomp,
         has_fifo=True,
         may_set_groups=not any(type(op).__name__ == "DenySetgroups" for op in namespaces.map),
@@ -136,13 +134,13 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         *namespaces.join,
         *namespaces.after_cgroup,
         NewSession(),
-        *(() if request.no_new_keyring else (SessionKeyring(name=f"_ses.{request.container_id}"),)),
+        *(() if request.no_new_keyring else (SessionKeyring(name=keyring_name(request.container_id)),)),
         *((LoopbackUp(),) if "network" in namespaces.own else ()),
         *(opened if rootless else ()),
         *(_root_steps(config, request, mounts.mount, devices.make, mounts.finish) if has_root else ()),
         *(() if has_root else (*_hook_steps(config), *_sysctl_steps(linux), ChangeRoot(path=request.rootfs))),
         *_name_steps(config),
-        *_process_steps(process, plan),
+        *process_steps(process, plan),
         ExecStub(preserve=request.preserve_fds),
     )
     attach = (
@@ -163,6 +161,10 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         program=process.args[0],
         has_terminal=process.terminal,
     )
+
+
+def keyring_name(container_id: str) -> str:
+    return f"_ses.{container_id}"
 
 
 def _take_user_namespace(namespaces: NamespacePlan, rootless: bool) -> tuple[Op, ...]:
@@ -274,7 +276,8 @@ def _name_steps(config: Config) -> tuple[Op, ...]:
     return steps
 
 
-def _process_steps(process: Process, plan: ProcessPlan) -> tuple[Op, ...]:
+def process_steps(process: Process, plan: ProcessPlan) -> tuple[Op, ...]:
+    """The last steps of the child, of an init as of an exec: streams, umask, directory, program."""
     user = process.user
     return (
         *(() if process.terminal else (TakeStdio(), ReopenNull(), OwnStdio(uid=user.uid))),

@@ -357,6 +357,19 @@ class ChangeRoot(Op):
     path: str
 
 
+class ChangeRootTo(Op):
+    """chroot(2) to the directory that is open as `takes`."""
+
+    words = "chroot to the container's root"
+    takes: str
+
+
+class OpenRoot(Op):
+    """What is `/` now is the root that names are resolved in."""
+
+    words = "open the root"
+
+
 class SetHostname(Op):
     words = "set hostname {name}"
     name: str

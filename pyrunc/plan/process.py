@@ -40,6 +40,7 @@ RLIMITS = {
     )
 }  # fmt: skip
 
+EVERY_CAPABILITY = (1 << 64) - 1
 _HOME_BYTES = 4096  # PATH_MAX: a home directory that is longer can't be used anyway
 
 
@@ -245,6 +246,11 @@ def _stub_calls(
             StubCall(call="fcntl", args=(fifo, c.F_SETFD, c.FD_CLOEXEC), late=True),
         ]
     else:
+        if process.rlimits or process.oom_score_adj is not None:
+            calls += [
+                StubCall(call="write", args=(channel, Text(data=READY), len(READY))),
+                StubCall(call="read", args=(channel, Scratch(), 1)),
+            ]
         calls.append(StubCall(call="fcntl", args=(channel, c.F_SETFD, c.FD_CLOEXEC)))
     if process.no_new_privileges:
         calls += (replaced(call, late=has_fifo) for call in filtering)

@@ -21,7 +21,7 @@ from pyrunc.linux.hooks import run_hooks
 from pyrunc.oci.config import Config, Mount
 from pyrunc.plan.cgroups import CgroupPlan, plan_cgroup, plan_without
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.launch import Launch, LaunchRequest, plan_launch
+from pyrunc.plan.launch import Launch, LaunchRequest, keyring_name, plan_launch
 from pyrunc.record import Record, replaced
 from pyrunc.runtime import spawn, store
 from pyrunc.runtime.bundle import Bundle, load
@@ -80,7 +80,7 @@ def plan(request: CreateRequest) -> Planned:
     if notify:
         config = _with_notify(config, store.directory(request.state_root, request.id))
     cgroup = _plan_cgroup(config, request, facts)
-    passed, preserved = _listen_fds(request.preserve_fds)
+    passed, preserved = listen_fds(request.preserve_fds)
     launch = plan_launch(
         config,
         facts,
@@ -132,8 +132,8 @@ def _with_notify(config: Config, state_directory: str) -> Config:
     return replaced(config, mounts=(*config.mounts, mount), process=process)
 
 
-def _listen_fds(preserve: int) -> tuple[int, int]:
-    """How many descriptors systemd passes (sd_listen_fds(3)), and how many are passed on in all."""
+def listen_fds(preserve: int) -> tuple[int, int]:
+    """How many descriptors systemd passes (sdlisten_fds(3)), and how many are passed on in all."""
     text = posix.environ.get(b"LISTEN_FDS", b"")
     passed = int(text) if text.isdigit() else 0
     for number in range(3 + passed, 3 + passed + preserve):
@@ -225,7 +225,7 @@ def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], obj
         spawn.attend(born, host)
     except PyruncError as error:
         raise _explain_oom(error, planned.cgroup) from error
-    _hand_out(request, born)
+    hand_out(request.pidfd_socket, request.pid_file, born, b"standard")
     for fd in (born.channel, fifo, lock):
         posix.close(fd)
     host.close()
@@ -266,6 +266,7 @@ def _first_state(request: CreateRequest, planned: Planned) -> store.State:
         has_start_hooks=bool(config.hooks.start_container or config.hooks.poststart),
         notify_socket=posix.environ.get(b"NOTIFY_SOCKET", b"").decode("utf-8", "surrogateescape"),
         program=planned.launch.program,
+        keyring="" if request.no_new_keyring else keyring_name(request.id),
     )
 
 
@@ -309,15 +310,15 @@ def _explain_oom(error: PyruncError, cgroup: CgroupPlan) -> PyruncError:
     return error
 
 
-def _hand_out(request: CreateRequest, born: spawn.Born) -> None:
-    """What callers asked to be told: the pidfd and the pid, the latter without a newline."""
-    if request.pidfd_socket:
-        with doing("send pidfd", request.pidfd_socket):
-            connection = fds.connect_stream(request.pidfd_socket)
+def hand_out(pidfd_socket: str, pid_file: str, born: spawn.Born, word: bytes) -> None:
+    """What callers asked to be told: the pidfd, with `word`, and the pid, without a newline."""
+    if pidfd_socket:
+        with doing("send pidfd", pidfd_socket):
+            connection = fds.connect_stream(pidfd_socket)
             try:
-                fds.send(connection, b"standard", (born.pidfd,))
+                fds.send(connection, word, (born.pidfd,))
             finally:
                 posix.close(connection)
-    if request.pid_file:
-        with doing("write pid file", request.pid_file):
-            write_atomically(request.pid_file, str(born.pid).encode())
+    if pid_file:
+        with doing("write pid file", pid_file):
+            write_atomically(pid_file, str(born.pid).encode())

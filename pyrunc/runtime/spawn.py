@@ -102,8 +102,11 @@ def _make_stub(image: bytes) -> int:
 def _clone_here(
     launch: Launch, child: Child, stage: tuple[ops.JoinNamespace, ...], cgroup_fd: int, ours: int
 ) -> tuple[int, int]:
-    """A joined pid namespace counts for our next child; afterwards we take our own for the next again."""
+    """A joined pid namespace counts for our next child; afterwards we take our own for the next again. Others
+    live in there: that child is born so that they can't trace it."""
     own = posix.open("/proc/self/ns/pid", posix.O_RDONLY | posix.O_CLOEXEC) if stage else -1
+    if stage:
+        syscall.prctl(c.PR_SET_DUMPABLE, 0)
     try:
         for op in stage:
             syscall.setns(child.saved[op.takes], op.flags)
@@ -113,7 +116,8 @@ def _clone_here(
     if pid == 0:
         posix.close(ours)
         steps.run(launch.child, child)
-    if own >= 0:
+    if stage:
+        syscall.prctl(c.PR_SET_DUMPABLE, 1)
         syscall.setns(own, c.CLONE_NEWPID)
         posix.close(own)
     return pid, pidfd

@@ -48,6 +48,7 @@ class State(Record):
     has_start_hooks: bool = False
     notify_socket: str = ""
     program: str = ""
+    keyring: str = ""
 
 
 def directory(state_root: str, container_id: str) -> str:

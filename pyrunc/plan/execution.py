@@ -1,0 +1,112 @@
+"""A further process in a container -> a Launch: join what the init is in, then what its process object says.
+
+There is no fifo: the stub goes on at once, and its channel closes when the program is executed. Limits that
+the host side sets are waited for in between.
+"""
+
+from __future__ import annotations
+
+from pyrunc.kernel import const as c
+from pyrunc.oci.config import Process
+from pyrunc.plan.facts import HostFacts
+from pyrunc.plan.launch import Launch, process_steps
+from pyrunc.plan.ops import (
+    Await,
+    BecomeRoot,
+    ChangeRootTo,
+    ExecStub,
+    JoinCgroup,
+    JoinNamespace,
+    NewSession,
+    OpenCgroup,
+    OpenConsole,
+    OpenRoot,
+    ResetSignals,
+    SessionKeyring,
+    SetDumpable,
+    Tell,
+)
+from pyrunc.plan.process import EVERY_CAPABILITY, plan_process
+from pyrunc.plan.seccomp import SeccompProgram
+from pyrunc.record import Record
+
+
+class ExecutionRequest(Record):
+    """`namespaces`: CLONE_NEW* of those in which the init differs from us. `may_set_groups`: its user
+    namespace lets us. `keyring`: the name of its session keyring, or empty."""
+
+    namespaces: int
+    may_set_groups: bool = True
+    keyring: str = ""
+    preserve_fds: int = 0
+    listen_fds: int = 0
+
+
+def plan_execution(
+    process: Process,
+    facts: HostFacts,
+    cgroup: tuple[OpenCgroup, ...],
+    seccomp: SeccompProgram | None,
+    request: ExecutionRequest,
+) -> Launch:
+    """Descriptors that the host side has to have: "init", a pidfd, and "root", where mounts are ours too."""
+    in_user_namespace = bool(request.namespaces & c.CLONE_NEWUSER)
+    plan = plan_process(
+        process,
+        facts=facts,
+        grantable=EVERY_CAPABILITY if in_user_namespace else facts.capability_mask,
+        seccomp=seccomp,
+        has_fifo=False,
+        may_set_groups=request.may_set_groups,
+        preserve_fds=request.preserve_fds,
+        listen_fds=request.listen_fds,
+    )
+    # Only children are born into a pid namespace that is joined; unprivileged, the user namespace gives us
+    # the right to any of it, so a process between has to join that first.
+    staged = request.namespaces & c.CLONE_NEWPID
+    if not facts.is_privileged:
+        staged |= request.namespaces & c.CLONE_NEWUSER
+    joined = request.namespaces & ~staged
+    has_user = bool(in_user_namespace)
+    enter = (OpenRoot(),) if request.namespaces & c.CLONE_NEWNS else (ChangeRootTo(takes="root"), OpenRoot())
+    child = (
+        ResetSignals(),
+        SetDumpable(value=False),
+        *(JoinCgroup(takes=op.saves) for op in cgroup if op.saves != "cgroup"),
+        *((JoinNamespace(takes="init", flags=joined),) if joined else ()),
+        *((BecomeRoot(drop_groups=request.may_set_groups),) if has_user else ()),
+        *enter,
+        NewSession(),
+        *((SessionKeyring(name=request.keyring),) if request.keyring else ()),
+        *_console(process),
+        *process_steps(process, plan),
+        ExecStub(preserve=request.preserve_fds),
+    )
+    waits = (Await(point="ready"), *plan.outside, Tell(point="go")) if plan.outside else ()
+    return Launch(
+        clone_flags=0,
+        prepare=cgroup,
+        stage=(JoinNamespace(takes="init", flags=staged),) if staged else (),
+        attach=waits,
+        child=child,
+        stub=plan.stub,
+        calls=plan.calls,
+        program=process.args[0],
+        has_terminal=process.terminal,
+    )
+
+
+def _console(process: Process) -> tuple[OpenConsole, ...]:
+    if not process.terminal:
+        return ()
+    size = process.console_size
+    return (
+        OpenConsole(
+            takes="console",
+            uid=process.user.uid,
+            rows=size.height if size else 0,
+            columns=size.width if size else 0,
+            bind=False,
+            origin=f"{process.origin}/terminal",
+        ),
+    )

@@ -1,0 +1,272 @@
+"""exec: one more process in a container, in its namespaces and cgroup, with its restrictions."""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc import jsonio, log
+from pyrunc.errors import INVALID, WRONG_STATE, PyruncError, doing
+from pyrunc.files import read_whole
+from pyrunc.kernel import fds
+from pyrunc.kernel.procfs import is_alive, read_text
+from pyrunc.linux.apply import Host, apply
+from pyrunc.linux.facts import probe
+from pyrunc.oci.config import Capabilities, Process, User, parse_config
+from pyrunc.oci.validate import CAPABILITIES, parse_valid_process
+from pyrunc.plan.execution import ExecutionRequest, plan_execution
+from pyrunc.plan.facts import HostFacts
+from pyrunc.plan.launch import Launch
+from pyrunc.plan.namespaces import KINDS
+from pyrunc.plan.ops import OpenCgroup
+from pyrunc.plan.seccomp import compile_seccomp
+from pyrunc.record import Record, replaced
+from pyrunc.runtime import spawn, store
+from pyrunc.runtime.bundle import rule_facts
+from pyrunc.runtime.create import hand_out, listen_fds
+from pyrunc.runtime.foreground import Foreground
+from pyrunc.runtime.lifecycle import PAUSED, require
+from pyrunc.runtime.state import status_of
+
+_LAST_ID = (1 << 32) - 2
+
+
+class ExecRequest(Record):
+    """As on the command line. `process_file` names a process object, which then says it all."""
+
+    id: str
+    state_root: str
+    args: tuple[str, ...] = ()
+    process_file: str = ""
+    env: tuple[str, ...] = ()
+    cwd: str = ""
+    user: str = ""
+    additional_gids: tuple[int, ...] = ()
+    caps: tuple[str, ...] = ()
+    tty: bool = False
+    detach: bool = False
+    pid_file: str = ""
+    console_socket: str = ""
+    pidfd_socket: str = ""
+    process_label: str = ""
+    apparmor: str = ""
+    no_new_privs: bool | None = None
+    preserve_fds: int = 0
+    cgroup: str = ""
+    ignore_paused: bool = False
+
+
+def exec_process(request: ExecRequest) -> int:
+    """The exit code of the process; 0 at once when detached. Raises PyruncError."""
+    state = store.load(request.state_root, request.id)
+    status = status_of(request.state_root, state)
+    require("exec", request.id, status)
+    if status == PAUSED and not request.ignore_paused:
+        raise PyruncError(WRONG_STATE, "cannot exec in a paused container (use --ignore-paused to override)")
+    facts = probe()
+    config = parse_config(store.read_config(request.state_root, request.id))
+    process = _find_process(request, config.process, facts)
+    _require_console(request, process)
+    if not process.args:
+        raise PyruncError(INVALID, "args must not be empty")
+    with doing("open the init process", state.id):
+        init = posix.pidfd_open(state.pid)
+    try:
+        if not is_alive(state.pid, state.start_time):
+            raise PyruncError(WRONG_STATE, "cannot exec in a stopped container")
+        passed, preserved = listen_fds(request.preserve_fds)
+        launch = plan_execution(
+            process,
+            facts,
+            _cgroups(request, state),
+            compile_seccomp(config.linux.seccomp, facts.machine) if config.linux.seccomp else None,
+            ExecutionRequest(
+                namespaces=_other_namespaces(state.pid),
+                may_set_groups=_may_set_groups(state.pid),
+                keyring=state.keyring,
+                preserve_fds=preserved,
+                listen_fds=passed,
+            ),
+        )
+        return _launch(request, state, launch, init)
+    finally:
+        posix.close(init)
+
+
+def _launch(request: ExecRequest, state: store.State, launch: Launch, init: int) -> int:
+    host = Host(state.bundle, lambda _status: b"")
+    host.saved["init"] = posix.dup(init)
+    host.saved["root"] = posix.open(f"/proc/{state.pid}/root", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        if request.detach:
+            if launch.has_terminal:
+                with doing("connect to console socket", request.console_socket):
+                    host.saved["console"] = fds.connect_stream(request.console_socket)
+            _spawn(request, launch, host).close()
+            return 0
+        return _stay(request, launch, host)
+    finally:
+        host.close()
+
+
+def _spawn(request: ExecRequest, launch: Launch, host: Host) -> spawn.Born:
+    """Returns when the program is executed."""
+    for op in launch.prepare:
+        apply(op, host)
+    born = spawn.clone(launch, host)
+    host.pid = born.pid
+    try:
+        spawn.attend(born, host)
+        spawn.await_exec(born)
+        hand_out(request.pidfd_socket, request.pid_file, born, b"setns")
+    except BaseException:
+        born.kill()
+        born.close()
+        raise
+    return born
+
+
+def _stay(request: ExecRequest, launch: Launch, host: Host) -> int:
+    foreground = Foreground(subreaper=False)
+    ours, theirs = fds.socket_pair()
+    host.saved["console"] = theirs
+    try:
+        if not launch.has_terminal:
+            host.saved |= {f"stdio/{stream}": fd for stream, fd in foreground.replace_terminals()}
+        born = _spawn(request, launch, host)
+        host.close()
+        try:
+            if launch.has_terminal:
+                foreground.take_console(ours)
+            return foreground.wait(born.pid, born.pidfd)
+        finally:
+            born.close()
+    finally:
+        posix.close(ours)
+        foreground.close()
+
+
+def _require_console(request: ExecRequest, process: Process) -> None:
+    if process.terminal and request.detach and not request.console_socket:
+        raise PyruncError(INVALID, "cannot allocate tty if pyrunc will detach without setting console socket")
+    if request.console_socket and not (process.terminal and request.detach):
+        raise PyruncError(INVALID, "cannot use console socket if pyrunc will not detach or allocate tty")
+
+
+# --- what to run ----------------------------------------------------------------------------------
+
+
+def _find_process(request: ExecRequest, configured: Process | None, facts: HostFacts) -> Process:
+    """The file's, or the bundle's own with what the command line changes of it."""
+    if request.process_file:
+        with doing("read process", request.process_file):
+            text = read_whole(request.process_file)
+        process, warnings = parse_valid_process(jsonio.loads(text, request.process_file), rule_facts(facts))
+        for warning in warnings:
+            log.warning(warning)
+        return process
+    if configured is None:
+        raise PyruncError(INVALID, "process property must not be empty", "/process")
+    changes: dict[str, object] = {"args": request.args, "terminal": request.tty}
+    if request.cwd:
+        changes["cwd"] = request.cwd
+    if request.env:
+        changes["env"] = (*configured.env, *request.env)
+    if request.user or request.additional_gids:
+        changes["user"] = _parse_user(request, configured.user)
+    if request.caps:
+        changes["capabilities"] = _with_caps(configured.capabilities, request.caps)
+    if request.no_new_privs is not None:
+        changes["no_new_privileges"] = request.no_new_privs
+    if request.apparmor:
+        changes["apparmor_profile"] = request.apparmor
+    if request.process_label:
+        changes["selinux_label"] = request.process_label
+    return replaced(configured, **changes)
+
+
+def _parse_user(request: ExecRequest, configured: User) -> User:
+    """UID[:GID], numbers and nothing else (CVE-2026-30892, CVE-2016-3697)."""
+    uid, gid = configured.uid, configured.gid
+    if request.user:
+        uid_text, colon, gid_text = request.user.partition(":")
+        uid = _parse_number(uid_text, "uid")
+        gid = _parse_number(gid_text, "gid") if colon else gid
+    groups = configured.additional_gids + request.additional_gids
+    return replaced(configured, uid=uid, gid=gid, additional_gids=groups)
+
+
+def _parse_number(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) > _LAST_ID:
+        raise PyruncError(INVALID, f"parsing {text!r} as int for {what} failed", "--user", "invalid syntax")
+    return int(text)
+
+
+def _with_caps(configured: Capabilities | None, names: tuple[str, ...]) -> Capabilities:
+    """Never inheritable (CVE-2022-29162); ambient only where the config has it inheritable."""
+    base = configured or Capabilities()
+    wanted = tuple(
+        name.upper() if name.upper().startswith("CAP_") else f"CAP_{name.upper()}" for name in names
+    )
+    for name in wanted:
+        if name not in CAPABILITIES:
+            log.warning(f"unknown capability {name} is ignored")
+    ambient = tuple(name for name in wanted if name in base.inheritable)
+    return replaced(
+        base,
+        bounding=base.bounding + wanted,
+        effective=base.effective + wanted,
+        permitted=base.permitted + wanted,
+        ambient=base.ambient + ambient,
+    )
+
+
+# --- where to run it ------------------------------------------------------------------------------
+
+
+def _other_namespaces(pid: int) -> int:
+    """CLONE_NEW* of the namespaces in which `pid` is and we are not."""
+    flags = 0
+    for flag, name in KINDS.values():
+        try:
+            theirs, ours = posix.stat(f"/proc/{pid}/ns/{name}"), posix.stat(f"/proc/self/ns/{name}")
+        except FileNotFoundError:
+            continue
+        if theirs.st_ino != ours.st_ino:
+            flags |= flag
+    return flags
+
+
+def _may_set_groups(pid: int) -> bool:
+    return read_text(f"/proc/{pid}/setgroups").strip() != "deny"
+
+
+def _cgroups(request: ExecRequest, state: store.State) -> tuple[OpenCgroup, ...]:
+    """The container's own; --cgroup [NAME,…:]PATH goes below it, in the hierarchies named or in all."""
+    below = _parse_sub_cgroups(request.cgroup, dict(state.cgroup_paths))
+    found = []
+    for name, path in state.cgroup_paths:
+        path += below.get(name, "")
+        if name:
+            found.append(OpenCgroup(path=f"{path}/tasks", saves=f"cgroup/{name}"))
+        else:
+            found.append(OpenCgroup(path=path, saves="cgroup", is_unified=True))
+    return tuple(found)
+
+
+def _parse_sub_cgroups(text: str, paths: dict[str, str]) -> dict[str, str]:
+    if not text:
+        return {}
+    names, colon, path = text.rpartition(":")
+    path = "/" + path.strip("/")
+    if ".." in path.split("/"):
+        raise PyruncError(INVALID, "invalid --cgroup path", text, ".. is not allowed")
+    suffix = "" if path == "/" else path
+    if not colon:
+        return dict.fromkeys(paths, suffix)
+    found = {}
+    for name in names.split(","):
+        match = [hierarchy for hierarchy in paths if name in hierarchy.split(",")]
+        if not match:
+            raise PyruncError(INVALID, "unknown controller in --cgroup", text, name)
+        found[match[0]] = suffix
+    return found
