@@ -20,7 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-SPEC_VERSION = "1.3.0"
 DEFAULT_ROOT = "/run/pyrunc"
 
 # In the order in which help lists them. Each is a module of pyrunc.cli.commands with COMMAND and main().
@@ -134,7 +133,8 @@ def find(name: str) -> Any:
 
 def version_text() -> str:
     python = ".".join(str(part) for part in sys.version_info[:3])
-    return f"pyrunc version {__version__}\nspec: {SPEC_VERSION}\npython: {python}\n"
+    specification: str = load("pyrunc.oci.state").OCI_VERSION
+    return f"pyrunc version {__version__}\nspec: {specification}\npython: {python}\n"
 
 
 def _settings(given: dict[str, Any]) -> Settings:
