@@ -9,37 +9,17 @@ from __future__ import annotations
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
-from pyrunc.oci.config import Capabilities, Process
+from pyrunc.oci.config import CAPABILITIES, RLIMITS, Capabilities, Process
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.ops import FillHome, FindProgram, Op, SetOomScoreAdj, SetRlimit
 from pyrunc.plan.seccomp import SeccompProgram
 from pyrunc.plan.stub import READY, STEP_SECCOMP, FilterProgram, Scratch, Stub, StubCall, Text, build_stub
 from pyrunc.record import Record, replaced
 
-CAPABILITIES = tuple(
-    "CAP_" + name
-    for name in (
-        "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-        "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK",
-        "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN",
-        "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE",
-        "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND",
-        "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
-    )
-)  # fmt: skip
 _NUMBER_OF = {name: number for number, name in enumerate(CAPABILITIES)}
 _DAC_OVERRIDE = 1
 
-RLIMITS = {
-    f"RLIMIT_{name}": number
-    for number, name in enumerate(
-        (
-            "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS",
-            "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
-        )
-    )
-}  # fmt: skip
-
+_RLIMIT_NUMBERS = {name: number for number, name in enumerate(RLIMITS)}
 EVERY_CAPABILITY = (1 << 64) - 1
 _HOME_BYTES = 4096  # PATH_MAX: a home directory that is longer can't be used anyway
 
@@ -194,11 +174,11 @@ def _outside(process: Process) -> tuple[Op, ...]:
     if process.oom_score_adj is not None:
         ops.append(SetOomScoreAdj(value=process.oom_score_adj, origin=f"{process.origin}/oomScoreAdj"))
     for limit in process.rlimits:
-        if limit.type not in RLIMITS:
+        if limit.type not in _RLIMIT_NUMBERS:
             raise PyruncError(INVALID, "unknown rlimit", f"{limit.origin}/type", limit.type)
         ops.append(
             SetRlimit(
-                resource=RLIMITS[limit.type],
+                resource=_RLIMIT_NUMBERS[limit.type],
                 name=limit.type,
                 soft=limit.soft,
                 hard=limit.hard,

@@ -11,8 +11,8 @@ from pyrunc.kernel import fds
 from pyrunc.kernel.procfs import is_alive, read_text
 from pyrunc.linux.apply import Host, apply
 from pyrunc.linux.facts import probe
-from pyrunc.oci.config import Capabilities, Process, User, parse_config
-from pyrunc.oci.validate import CAPABILITIES, parse_valid_process
+from pyrunc.oci.config import CAPABILITIES, Capabilities, Process, User, parse_config
+from pyrunc.oci.validate import parse_valid_process
 from pyrunc.plan.execution import ExecutionRequest, plan_execution
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.launch import Launch
