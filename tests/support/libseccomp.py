@@ -8,6 +8,8 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import errno
+import functools
+import struct
 import tempfile
 from collections import Counter
 from typing import Any
@@ -70,6 +72,7 @@ def number_of(architecture: str, name: str) -> int:
     return int(pyseccomp.resolve_syscall(ARCHITECTURES[architecture], name))
 
 
+@functools.cache
 def names_of(architecture: str) -> dict[str, int]:
     """Every call that libseccomp knows on it, the multiplexed ones by the numbers they also have."""
     found = {}
@@ -94,6 +97,9 @@ class Reference:
         self.default = action_of(profile["defaultAction"], profile.get("defaultErrnoRet"))
         self.has_stub = profile["defaultAction"] not in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE")
         self.architectures = list(dict.fromkeys([native, *profile.get("architectures", ())]))
+        rules = [action_of(rule["action"], rule.get("errnoRet")) for rule in profile["syscalls"]]
+        self._actions = {self.default, KILL, *rules}
+        self._newest: dict[str, int] = {}
         self.names = [name for rule in profile["syscalls"] for name in rule["names"]]
         made = pyseccomp.SyscallFilter(self.default)
         if native != _NATIVE:
@@ -101,7 +107,7 @@ class Reference:
             made.add_arch(ARCHITECTURES[native])
         for name in self.architectures[1:]:
             made.add_arch(ARCHITECTURES[name])
-        if len(self.names) > 32:
+        if len(self.names) > 32:  # as runc does
             made.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)
         for rule in profile["syscalls"]:
             self._add(made, rule)
@@ -127,11 +133,21 @@ class Reference:
                 made.add_rule(action, name, *arguments)
 
     def newest(self, architecture: str) -> int:
-        return max(number_of(architecture, name) for name in [*self.names, "no such call"])
+        """Of the calls that it names. Unlike runc we don't count what ARM keeps to itself, above 0xf0000."""
+        if architecture not in self._newest:
+            numbers = [number_of(architecture, name) for name in [*self.names, "no such call"]]
+            is_arm = architecture == "SCMP_ARCH_ARM"
+            self._newest[architecture] = max(each for each in numbers if not (is_arm and each >= 0xF0000))
+        return self._newest[architecture]
 
     def verdict(self, architecture: str, number: int, arguments: tuple[int, ...] = ()) -> int:
         if self.has_stub and architecture in self.architectures:
             newest = self.newest(architecture)
             if number > newest > 0 or (number == 0 and newest > 0 and "S390" in architecture):
                 return ENOSYS
-        return self.filter.verdict(token_of(architecture), number, arguments)
+        verdict = self.filter.verdict(token_of(architecture), number, arguments)
+        if verdict not in self._actions and self.filter.byte_order != byte_order_of(_NATIVE):
+            # made for a machine of the other byte order, libseccomp's second copies of a return are swapped
+            (verdict,) = struct.unpack(">I", struct.pack("<I", verdict))
+            assert verdict in self._actions
+        return verdict
