@@ -258,8 +258,8 @@ def fill_home(op: ops.FillHome, child: Child) -> None:
 
 
 def exec_stub(op: ops.ExecStub, child: Child) -> None:
-    """The stub is sealed, so that nobody can change what runs or hold it writable; of our descriptors it finds
-    the channel and the fifo where it looks for them, and no other."""
+    """The stub is sealed, so that nobody can change what runs or hold it writable; of our descriptors it
+    finds the channel and the fifo where it looks for them, and no other."""
     first = 3 + op.preserve
     seals = c.F_SEAL_SEAL | c.F_SEAL_SHRINK | c.F_SEAL_GROW | c.F_SEAL_WRITE
     syscall.call("fcntl", child.stub, c.F_ADD_SEALS, seals)

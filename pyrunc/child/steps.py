@@ -67,9 +67,10 @@ def run(plan: tuple[ops.Op, ...], child: Child) -> NoReturn:
     sys.meta_path.clear()
     sys.path.clear()
     gc.disable()
-    step, code = 0, 0
+    step, code = -1, 0
     try:
-        for step, op in enumerate(plan):
+        for op in plan:
+            step += 1
             STEPS[type(op)](op, child)
     except OSError as error:
         code = error.errno or 0

@@ -24,7 +24,8 @@ _F_ALLOW_MULTI = 2
 _ATTRIBUTE_BYTES = 256
 _INSTRUCTION_BYTES = 8
 _LICENSE = b"Apache-2.0\0"
-_LOG_BYTES = 1 << 16
+_LOG_BYTES = 1 << 20
+_SHOWN_BYTES = 500
 _MAXIMUM_ATTACHED = 64
 
 
@@ -70,12 +71,12 @@ def _load(program: bytes, log: Any) -> int:
 
 
 def explain_device_program(program: bytes) -> str:
-    """What the kernel's verifier says of a program; "" if it has nothing against it."""
+    """The last words of the kernel's verifier on a program; "" if it has nothing against it."""
     log = syscall.buffer(_LOG_BYTES)
     try:
         posix.close(_load(program, log))
     except OSError as error:
-        text: bytes = log.raw.partition(b"\0")[0]
+        text: bytes = log.raw.partition(b"\0")[0][-_SHOWN_BYTES:]
         return text.decode("utf-8", "replace") or posix.strerror(error.errno or 0)
     return ""
 

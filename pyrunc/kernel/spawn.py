@@ -48,7 +48,7 @@ def run_program(
         if code:
             posix.waitpid(pid, 0)
             raise OSError(int.from_bytes(code, "little"), "execve", path)
-        return _attend(pid, pidfd, to_stdin, from_stdout, from_stderr, data, timeout_seconds)
+        return attend(pid, pidfd, to_stdin, from_stdout, from_stderr, data, timeout_seconds)
     finally:
         for fd in (to_stdin, from_stdout, from_stderr, failed, pidfd):
             try:
@@ -85,7 +85,7 @@ def _become(
     posix._exit(127)
 
 
-def _attend(
+def attend(
     pid: int,
     pidfd: int,
     to_stdin: int,
@@ -94,7 +94,7 @@ def _attend(
     data: bytes,
     timeout: float | None,
 ) -> Outcome:
-    """Feed, read, wait; kill at the deadline."""
+    """Feed a child, read what it says, wait for it; kill it at the deadline. `to_stdin` is closed here."""
     kept = {from_stdout: bytearray(), from_stderr: bytearray()}
     watch = poll()
     for fd in (pidfd, *kept):

@@ -1,4 +1,4 @@
-"""/dev of the container: default and configured nodes, links, the console (spec: config-linux.md, Devices)."""
+"""/dev of the container: default and configured nodes, links, the console (config-linux.md, Devices)."""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ class ExecutionRequest(Record):
     namespaces: int
     may_set_groups: bool = True
     keyring: str = ""
+    program: str = ""
     preserve_fds: int = 0
     listen_fds: int = 0
 
@@ -60,6 +61,7 @@ def plan_execution(
         may_set_groups=request.may_set_groups,
         preserve_fds=request.preserve_fds,
         listen_fds=request.listen_fds,
+        program=request.program,
     )
     # Only children are born into a pid namespace that is joined; unprivileged, the user namespace gives us
     # the right to any of it, so a process between has to join that first.
@@ -91,7 +93,7 @@ def plan_execution(
         child=child,
         stub=plan.stub,
         calls=plan.calls,
-        program=process.args[0],
+        program=request.program or process.args[0],
         has_terminal=process.terminal,
     )
 

@@ -55,8 +55,8 @@ from pyrunc.record import Record
 
 
 class LaunchRequest(Record):
-    """What is asked for beside config.json. `bundle`, `rootfs`: absolute. `host_mounts_to_hide`: for no_pivot,
-    the mountpoints of the host's procfs and sysfs instances."""
+    """What is asked for beside config.json. `bundle`, `rootfs`: absolute. `host_mounts_to_hide`: for
+    no_pivot, the mountpoints of the host's procfs and sysfs instances."""
 
     container_id: str
     bundle: str
@@ -71,7 +71,7 @@ class LaunchRequest(Record):
 class Launch(Record):
     """`prepare`: host side, before the clone. `stage`: a process between, if not empty. `attach`: host side,
     with the child's pid. `child`: between clone and exec. `stub`: what it executes; `calls`: that, readable.
-    `program`: args[0], for sentences. Sync points stand in `attach` and `child` in pairs of Tell and Await."""
+    `program`: args[0], for sentences. Sync points stand in `attach` and `child`, Tell in one, Await in the other."""
 
     clone_flags: int
     prepare: tuple[Op, ...]

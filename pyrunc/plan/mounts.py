@@ -106,7 +106,7 @@ _OVER_PROC = frozenset(
         "slabinfo",
         "sys/kernel/ns_last_pid",
         "sys/crypto/fips_enabled",
-    )  # fmt: skip
+    )
 )
 
 
@@ -284,7 +284,7 @@ def _plan_bind(mount: Mount, options: _Options, name: str, bundle: str, rootfs_p
 
 def _keep_apart(rootfs_propagation: str) -> int:
     """How a clone of a host mount is related to it. As in runc, mounts are made slaves of the host's first
-    unless rootfsPropagation says otherwise; shared keeps them peers, so that mounts can travel to the host."""
+    unless rootfsPropagation says otherwise; shared keeps them peers, so that mounts reach the host."""
     if rootfs_propagation in ("shared", "rshared"):
         return 0
     return c.MS_PRIVATE if rootfs_propagation in ("private", "rprivate") else c.MS_SLAVE

@@ -143,7 +143,7 @@ class SetOomScoreAdj(Op):
 class SetRlimit(Op):
     """prlimit(2) on the child, from outside: it may be more than the child may raise itself."""
 
-    words = "error setting rlimit type {resource} ({name})"
+    words = "set {name} to {soft}:{hard}"
     resource: int
     name: str
     soft: int
@@ -164,7 +164,7 @@ class RunHooks(Op):
 class JoinCgroup(Op):
     """Write ourselves into the `tasks` file `takes`: no grace period, unlike a pid in cgroup.procs."""
 
-    words = "join {takes}"
+    words = "join what is open as {takes}"
     takes: str
 
 
@@ -190,7 +190,7 @@ class SetDumpable(Op):
 
 
 class JoinNamespace(Op):
-    words = "join namespace {takes}"
+    words = "join the namespaces of {takes}"
     takes: str
     flags: int
 
@@ -230,7 +230,7 @@ class SetPropagation(Op):
     """Propagation of the mount at `target` (MS_*), inside the root; of our whole namespace for "/" before
     the root is attached."""
 
-    words = "set propagation of {target}"
+    words = "set propagation of {target} to {flags:#x}"
     target: str
     flags: int
 
@@ -249,7 +249,7 @@ class MountFilesystem(Op):
     `strict`: target may not be or pass a symlink (/proc, /sys). `inherit_mode`: of a directory that is
     there already the root of the new filesystem takes the mode over. `may_cover_proc` as in MoveMount."""
 
-    words = 'error mounting "{source}" to rootfs at "{target}": mount {fstype}'
+    words = 'mount {fstype} "{source}" at "{target}"'
     target: str
     fstype: str
     source: str
@@ -266,7 +266,7 @@ class MoveMount(Op):
 
     `may_cover_proc`: the few files of /proc which may be mounted over; anything else in it is refused."""
 
-    words = 'error mounting {takes} to rootfs at "{target}"'
+    words = 'mount what is open as {takes} at "{target}"'
     takes: str
     target: str
     may_cover_proc: bool = False
@@ -408,7 +408,7 @@ class ChangeDirectory(Op):
     """chdir to `path`, made if missing; with the rights of the user if root's don't do (NFS, FUSE). It must
     lie inside the root (CVE-2024-21626)."""
 
-    words = 'chdir to cwd ("{path}") set in config.json failed'
+    words = 'chdir to cwd ("{path}") set in config.json'
     path: str
     uid: int
     gid: int

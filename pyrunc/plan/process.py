@@ -109,19 +109,22 @@ def plan_process(
     may_set_groups: bool,
     preserve_fds: int,
     listen_fds: int = 0,
+    program: str = "",
 ) -> ProcessPlan:
     """`grantable`: the capabilities that can be given, as a mask; `has_fifo`: wait for `start`;
-    `listen_fds`: how many of the preserved descriptors are announced by LISTEN_FDS."""
+    `listen_fds`: how many of the preserved descriptors are announced by LISTEN_FDS; `program`: what to
+    execute if it isn't args[0]."""
     user = process.user
     sets = plan_capabilities(process.capabilities, grantable)
     env = plan_environment(process.env)
     if listen_fds:
         env |= {"LISTEN_FDS": str(listen_fds), "LISTEN_PID": "1"}
-    candidates = program_candidates(process.args[0], env.get("PATH"))
+    program = program or process.args[0]
+    candidates = program_candidates(program, env.get("PATH"))
     if not candidates:
         raise PyruncError(
             INVALID,
-            f'unable to start container process: exec: "{process.args[0]}": executable file not found in $PATH',
+            f'unable to start container process: exec: "{program}": executable file not found in $PATH',
             f"{process.origin}/args/0",
         )
     channel = 3 + preserve_fds
@@ -240,7 +243,7 @@ def _stub_calls(
 def _credential_calls(
     process: Process, sets: CapabilitySets, last_capability: int, may_set_groups: bool
 ) -> list[StubCall]:
-    """Bounding set, ids, the three sets, ambient: capabilities(7). Each call needs what the next takes away."""
+    """Bounding set, ids, the three sets, ambient: capabilities(7). Each needs what the next takes away."""
     user, origin = process.user, f"{process.origin}/capabilities"
     calls = [
         StubCall(call="prctl", args=(c.PR_CAPBSET_DROP, number), origin=f"{origin}/bounding")

@@ -8,7 +8,8 @@ never the host's interpreter (CVE-2019-5736); the container holds a few pages wh
 Python ever runs as the container's user.
 
 A call that fails writes (`S`, its step, errno) as three 32-bit words to the descriptor `channel`, or to the
-one after it, the fifo, if it is `late`, and ends the process; `ignore` lets it pass. Source of the layout: elf(5); of the calling conventions: syscall(2).
+one after it, the fifo, if it is `late`, and ends the process; `ignore` lets it pass. Sources:
+elf(5) for the layout, syscall(2) for the calling conventions.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pyrunc.kernel import fds
 from pyrunc.kernel.procfs import is_alive, read_text
 from pyrunc.linux.apply import Host, apply
 from pyrunc.linux.facts import probe
-from pyrunc.oci.config import CAPABILITIES, Capabilities, Process, User, parse_config
+from pyrunc.oci.config import CAPABILITIES, Capabilities, Config, Process, User, parse_config
 from pyrunc.oci.validate import parse_valid_process
 from pyrunc.plan.execution import ExecutionRequest, plan_execution
 from pyrunc.plan.facts import HostFacts
@@ -74,28 +74,53 @@ def exec_process(request: ExecRequest) -> int:
         if not is_alive(state.pid, state.start_time):
             raise PyruncError(WRONG_STATE, "cannot exec in a stopped container")
         passed, preserved = listen_fds(request.preserve_fds)
-        launch = plan_execution(
-            process,
-            facts,
-            _cgroups(request, state),
-            compile_seccomp(config.linux.seccomp, facts.machine) if config.linux.seccomp else None,
-            ExecutionRequest(
-                namespaces=_other_namespaces(state.pid),
-                may_set_groups=_may_set_groups(state.pid),
-                keyring=state.keyring,
-                preserve_fds=preserved,
-                listen_fds=passed,
-            ),
+        launch = plan_inside(
+            state, config, process, facts, cgroup=request.cgroup, preserved=preserved, passed=passed
         )
         return _launch(request, state, launch, init)
     finally:
         posix.close(init)
 
 
-def _launch(request: ExecRequest, state: store.State, launch: Launch, init: int) -> int:
+def open_inside(state: store.State, init: int) -> Host:
+    """What a plan of an execution takes from the host side."""
     host = Host(state.bundle, lambda _status: b"")
     host.saved["init"] = posix.dup(init)
     host.saved["root"] = posix.open(f"/proc/{state.pid}/root", posix.O_RDONLY | posix.O_CLOEXEC)
+    return host
+
+
+def plan_inside(
+    state: store.State,
+    config: Config,
+    process: Process,
+    facts: HostFacts,
+    *,
+    program: str = "",
+    cgroup: str = "",
+    preserved: int = 0,
+    passed: int = 0,
+) -> Launch:
+    """A process in the container that `state` is of: where its init is now, with the config's profile."""
+    seccomp = config.linux.seccomp
+    return plan_execution(
+        process,
+        facts,
+        _cgroups(cgroup, state),
+        compile_seccomp(seccomp, facts.machine) if seccomp else None,
+        ExecutionRequest(
+            namespaces=_other_namespaces(state.pid),
+            may_set_groups=_may_set_groups(state.pid),
+            keyring=state.keyring,
+            program=program,
+            preserve_fds=preserved,
+            listen_fds=passed,
+        ),
+    )
+
+
+def _launch(request: ExecRequest, state: store.State, launch: Launch, init: int) -> int:
+    host = open_inside(state, init)
     try:
         if request.detach:
             if launch.has_terminal:
@@ -240,9 +265,9 @@ def _may_set_groups(pid: int) -> bool:
     return read_text(f"/proc/{pid}/setgroups").strip() != "deny"
 
 
-def _cgroups(request: ExecRequest, state: store.State) -> tuple[OpenCgroup, ...]:
+def _cgroups(sub_cgroup: str, state: store.State) -> tuple[OpenCgroup, ...]:
     """The container's own; --cgroup [NAME,…:]PATH goes below it, in the hierarchies named or in all."""
-    below = _parse_sub_cgroups(request.cgroup, dict(state.cgroup_paths))
+    below = _parse_sub_cgroups(sub_cgroup, dict(state.cgroup_paths))
     found = []
     for name, path in state.cgroup_paths:
         path += below.get(name, "")

@@ -39,6 +39,7 @@ class Foreground:
         self.pumps: list[_Pump] = []
         self.is_subreaper = subreaper
         self.console = -1
+        self.notify: Any = None  # a socket of runtime.notify, until the container has said that it is ready
         self._terminal_mode: list[Any] | None = None
         if subreaper:
             syscall.prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -89,6 +90,8 @@ class Foreground:
             watch = poll()
             watch.register(self._wakeup, POLLIN)
             watch.register(pidfd, POLLIN)
+            if self.notify is not None:
+                watch.register(self.notify.fd, POLLIN)
             interests = {}
             for pump in self.pumps:
                 fd, event = pump.interest()
@@ -101,11 +104,18 @@ class Foreground:
                     self._pass_on(posix.read(self._wakeup, 4096), pidfd)
                 elif fd == pidfd:
                     ended = True
+                elif self.notify is not None and fd == self.notify.fd:
+                    self._take_notice()
                 else:
                     interests[fd].step(event)
             status = self._reap(pid, ended)
             if status is not None:
                 return status
+
+    def _take_notice(self) -> None:
+        if self.notify.take():
+            self.notify.close()
+            self.notify = None
 
     def _pass_on(self, numbers: bytes, pidfd: int) -> None:
         for number in numbers:

@@ -38,17 +38,19 @@ def _begin(request: CreateRequest, foreground: Foreground) -> Begun:
         begun = begin(request, is_detached=False)
         if begun.has_terminal:
             foreground.take_console(ours)
-        _start_or_delete(request)
+        _start_or_delete(request, foreground)
         return begun
     finally:
         posix.close(ours)
         posix.close(theirs)
 
 
-def _start_or_delete(request: CreateRequest) -> None:
+def _start_or_delete(request: CreateRequest, foreground: Foreground | None = None) -> None:
     """A container whose program can't be executed is of no use to anybody."""
     try:
-        start(request.state_root, request.id)
+        socket = start(request.state_root, request.id, waits_for_ready=foreground is None)
+        if socket is not None and foreground is not None:
+            foreground.notify = socket
     except BaseException:
         delete(request.state_root, request.id, force=True)
         raise

@@ -151,9 +151,9 @@ def _clone_through_stage(born: Born, child: Child, cgroup_fd: int) -> None:
 def _be_stage(launch: Launch, child: Child, cgroup_fd: int) -> NoReturn:
     step = 0
     try:
-        for step, op in enumerate(launch.stage):
+        for op in launch.stage:
             steps.STEPS[type(op)](op, child)
-        step = len(launch.stage)
+            step += 1
         pid, _ = syscall.clone3(launch.clone_flags | c.CLONE_PARENT, cgroup_fd)
         if pid == 0:
             steps.run(launch.child, child)
@@ -244,6 +244,8 @@ def _describe_step(launch: Launch, step: int, code: int) -> PyruncError:
     if isinstance(op, ops.FindProgram):
         return describe_program(launch.program, code)
     what = f"{_DURING_INIT}: {op.describe()}"
+    if isinstance(op, ops.ChangeDirectory):
+        what += " failed"  # so runc says, and its callers know
     if code in ops.REFUSALS:
         return PyruncError(INTERNAL, what, op.origin, ops.REFUSALS[code])
     if code == 0:

@@ -17,22 +17,31 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def start(state_root: str, container_id: str) -> None:
-    """Returns when the program is executed. Raises PyruncError, also for an execve that failed."""
+def start(state_root: str, container_id: str, *, waits_for_ready: bool = True) -> Any:
+    """Returns when the program is executed; where the caller is a service of type notify, when it is ready,
+    or with the socket to wait on unless `waits_for_ready`. Raises PyruncError, also for a failed execve."""
     state = store.load(state_root, container_id)
     lock = store.lock(state_root, container_id)
     try:
         require("start", container_id, status_of(state_root, state))
-        # What few containers have is on a floor of its own, fetched by name.
-        extras: Any = None
-        if state.has_start_hooks or state.notify_socket:
-            extras = __import__("pyrunc.runtime.startextras", fromlist=("",))
+        # What few containers have is fetched by name, only for them.
+        extras: Any = (
+            __import__("pyrunc.runtime.startextras", fromlist=("",)) if state.has_start_hooks else None
+        )
+        notify: Any = __import__("pyrunc.runtime.notify", fromlist=("",)) if state.notify_socket else None
+        socket = notify.NotifySocket(state_root, state) if notify is not None else None
+        if extras is not None:
             extras.before(state_root, state)
         _release(state_root, state)
         if extras is not None:
             extras.after(state_root, state)
     finally:
         posix.close(lock)
+    if socket is not None and waits_for_ready:
+        socket.wait()
+        socket.close()
+        return None
+    return socket
 
 
 def _release(state_root: str, state: store.State) -> None:
