@@ -39,5 +39,5 @@ def main(settings: Settings, given: dict[str, Any]) -> int:
         emit(jsonio.dumps(rows, indent=2) + "\n")
     else:
         for level, finding in zip(levels, findings, strict=True):
-            emit(f"{level}: {finding.pointer or '/'}: {finding.reason}\n")
+            emit(": ".join(part for part in (level, finding.pointer, finding.reason) if part) + "\n")
     return 1 if "error" in levels else 0

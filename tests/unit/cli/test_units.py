@@ -13,7 +13,8 @@ NOTHING = {field.flag: "" for field in FIELDS}
 @pytest.mark.parametrize(
     ("text", "number"),
     [("0", 0), ("4096", 4096), ("1k", 1024), ("1KB", 1024), ("1KiB", 1024), ("2m", 2 << 20),
-     ("1.5g", 3 << 29), ("1 GB", 1 << 30), ("7b", 7), ("-1", -1), ("9223372036854771712", 9223372036854771712)],
+     ("1.5g", 3 << 29), ("1 GB", 1 << 30), ("7b", 7), ("-1", -1),
+     ("9223372036854771712", 9223372036854771712)],
 )  # fmt: skip
 def test_bytes_are_counted_in_multiples_of_1024(text, number):
     assert parse_bytes(text) == number

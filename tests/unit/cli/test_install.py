@@ -1,0 +1,117 @@
+"""tools/install: what daemons call, from a tree of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from pyrunc import __version__
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+FIRST_LINE = f"pyrunc version {__version__}".encode()
+
+
+@pytest.fixture(scope="module")
+def vendor(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("vendor")
+    shutil.copytree(Path(click.__file__).parent, directory / "click")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def prefix(vendor, tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("prefix")
+    install(vendor, directory, "")
+    return directory
+
+
+def install(vendor: Path, prefix: Path, destdir: str) -> None:
+    command = [CHECKOUT / "tools" / "install", os.path.realpath(sys.executable), vendor, prefix, destdir]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def call(prefix: Path, *words: str | bytes, **settings: object) -> subprocess.CompletedProcess[bytes]:
+    command = [prefix / "bin" / "pyrunc", *words]
+    return subprocess.run(command, capture_output=True, check=False, **settings)  # type: ignore[call-overload]
+
+
+def test_it_runs_without_any_environment(prefix):
+    done = call(prefix, "--version", env={})
+    assert done.stdout.splitlines()[0] == FIRST_LINE
+    assert done.stderr == b""
+
+
+def test_help_finds_its_library_there(prefix):
+    assert call(prefix, "kill", "--help", env={}).stdout.startswith(b"Usage: pyrunc kill")
+
+
+def test_nothing_is_imported_from_the_callers_directory_or_environment(prefix, tmp_path):
+    for name in ("pyrunc", "errno", "_json", "stat", "click", "sitecustomize", "usercustomize", "difflib"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from where it must not be')")
+    environment = {
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONSTARTUP": str(tmp_path / "errno.py"),
+        "PYTHONHOME": "/x",
+    }
+
+    assert call(prefix, "--version", cwd=tmp_path, env=environment).stdout.splitlines()[0] == FIRST_LINE
+    assert b"did you mean state" in call(prefix, "stat", cwd=tmp_path, env=environment).stderr
+    assert call(prefix, cwd=tmp_path, env=environment).stdout.startswith(b"Usage: pyrunc")
+
+
+def test_names_are_bytes_whatever_the_locale_says(prefix):
+    for locale in ("C", "POSIX", "en_US.ISO-8859-1", "nonsense"):
+        done = call(prefix, b"\xc3\xa4\xff", env={"LC_ALL": locale})
+        assert "No help topic for 'ä\\udcff'".encode() in done.stderr
+
+
+def test_everything_is_compiled_already_and_a_call_writes_nothing(prefix):
+    before = listing(prefix)
+    assert any(name.endswith(f"main.{sys.implementation.cache_tag}.pyc") for name, _ in before)
+    call(prefix, "state", "nobody")
+    call(prefix, "--help")
+    assert listing(prefix) == before
+
+
+def listing(directory: Path) -> list[tuple[str, int]]:
+    return sorted((str(path), path.stat().st_mtime_ns) for path in directory.rglob("*"))
+
+
+def test_a_package_is_built_for_where_it_will_be(vendor, tmp_path):
+    install(vendor, Path("/opt/pyrunc"), str(tmp_path))
+
+    program = (tmp_path / "opt/pyrunc/bin/pyrunc").read_text()
+    assert '"/opt/pyrunc/lib/pyrunc"' in program
+    assert program.startswith("#!/")
+    compiled = list((tmp_path / "opt/pyrunc/lib/pyrunc/pyrunc/cli").rglob("main.*.pyc"))
+    assert b"/opt/pyrunc/lib/pyrunc/pyrunc/cli/main.py" in compiled[0].read_bytes()
+    assert not [
+        path for path in tmp_path.rglob("*") if path.is_file() and str(tmp_path).encode() in path.read_bytes()
+    ]
+
+
+def test_a_new_installation_replaces_all_of_the_old_one(vendor, tmp_path):
+    install(vendor, tmp_path, "")
+    stale = tmp_path / "lib" / "pyrunc" / "pyrunc" / "stale.py"
+    stale.touch()
+    install(vendor, tmp_path, "")
+    assert not stale.exists()
+    assert sorted(path.name for path in (tmp_path / "lib").iterdir()) == ["pyrunc"]
+
+
+def test_uninstall_leaves_nothing(vendor, tmp_path):
+    install(vendor, tmp_path, "")
+    command = ["make", "-C", CHECKOUT, "uninstall", f"PREFIX={tmp_path}"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+def test_a_prefix_that_depends_on_where_one_stands_is_refused(vendor):
+    with pytest.raises(subprocess.CalledProcessError):
+        install(vendor, Path("relative"), "")
