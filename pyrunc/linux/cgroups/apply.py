@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posix
-from errno import EACCES, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EPERM, EROFS
+from errno import E2BIG, EACCES, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EPERM, EROFS
 
 from pyrunc.errors import CONFLICT, UNSUPPORTED, WRONG_STATE, PyruncError, describe_errno
 from pyrunc.kernel import bpf
@@ -249,7 +249,7 @@ def attach_device_program(op: AttachDeviceProgram) -> None:
             bpf.detach_device_program(cgroup, replaced)
     except OSError as error:
         code = error.errno or 0
-        if code in (EINVAL, EACCES):  # the kernel's verifier didn't like it
+        if code in (EINVAL, EACCES, E2BIG):  # the kernel's verifier didn't like it
             why = bpf.explain_device_program(op.program) or describe_errno(code)
             raise PyruncError(
                 UNSUPPORTED, f"failed to restrict devices of {op.path}", op.origin, why

@@ -17,6 +17,7 @@ from pyrunc.oci.config import DeviceRule
 from pyrunc.plan.devicebpf import assemble
 from pyrunc.plan.devicerules import DEFAULT_RULES, MKNOD, READ, WRITE, effective_rules, plan_device_writes
 
+WORD = (1 << 64) - 1
 LETTERS = {"m": MKNOD, "r": READ, "w": WRITE}
 
 
@@ -58,10 +59,19 @@ def run_bpf(program: bytes, kind: str, major: int, minor: int, access: int) -> b
             registers[target] = registers[source]
         elif opcode == 0x57:
             registers[target] &= value
+        elif opcode == 0x4F:
+            registers[target] |= registers[source]
+        elif opcode == 0xA7:
+            registers[target] ^= value & WORD
+        elif opcode == 0x67:
+            registers[target] = registers[target] << value & WORD
         elif opcode == 0x77:
             registers[target] >>= value
+        elif opcode == 0xC7:
+            signed = registers[target] - (1 << 64 if registers[target] >> 63 else 0)
+            registers[target] = signed >> value & WORD
         elif opcode == 0x55:
-            at += offset if registers[target] != value else 0
+            at += offset if registers[target] != value & WORD else 0
         elif opcode == 0x45:
             at += offset if registers[target] & value else 0
         elif opcode == 0x05:
@@ -98,7 +108,7 @@ def rule(allow, type_="a", major=None, minor=None, access="rwm"):
     return DeviceRule(allow=allow, type=type_, major=major, minor=minor, access=access, origin="/x")
 
 
-numbers = st.sampled_from([None, 0, 1, 3, 5, 8, 136])
+numbers = st.sampled_from([None, 0, 1, 3, 5, 8, 136, 2047, 2048, 4095])
 rules_of_all_kinds = st.lists(
     st.builds(
         rule,
@@ -112,8 +122,8 @@ rules_of_all_kinds = st.lists(
 )
 requests = st.tuples(
     st.sampled_from(["b", "c"]),
-    st.sampled_from([0, 1, 3, 5, 8, 10, 136, 259]),
-    st.sampled_from([0, 1, 2, 3, 5, 200]),
+    st.sampled_from([0, 1, 3, 5, 8, 10, 136, 259, 2047, 2048, 4095]),
+    st.sampled_from([0, 1, 2, 3, 5, 200, 2048, (1 << 20) - 1]),
     st.integers(1, 7),
 )
 
@@ -200,6 +210,19 @@ def test_a_wrong_rule_names_its_place(wrong):
     with pytest.raises(PyruncError) as caught:
         effective_rules([wrong])
     assert (caught.value.kind, caught.value.where) == (INVALID, "/x")
+
+
+def test_numbers_that_no_device_has_match_none():
+    """Not even one whose number is the same modulo the bits that there are."""
+    program = assemble(*effective_rules([rule(True, "c", 4096 + 7, 1), rule(True, "c", 7, (1 << 20) + 1)]))
+    assert not run_bpf(program, "c", 7, 1, READ)
+    assert not run_bpf(program, "c", 8, 1, READ)
+
+
+def test_more_rules_than_a_program_can_have():
+    rules = [rule(True, "c", number % 4096, number // 4096) for number in range(7000)]
+    with pytest.raises(PyruncError, match="invalid device rules"):
+        assemble(*effective_rules(rules))
 
 
 def test_a_rule_given_twice_takes_no_room():
