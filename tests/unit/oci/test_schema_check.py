@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyrunc.oci import explain
 from pyrunc.oci.config import parse_config
 from pyrunc.oci.normalise import without_nulls
-from pyrunc.oci.schema_check import check, check_process, check_resources
+from pyrunc.oci.schema_check import check, check_process, check_resources, is_text
 
 DOCUMENTS = Path(__file__).parent / "documents"
 NAMES = ("runc-spec", "runc-spec-rootless", "crun-spec", "everything")
@@ -51,15 +51,23 @@ def enums_of(schema: Any) -> list[list[str]]:
 ENUMS = [enum for name in ("defs.json", "defs-linux.json") for enum in enums_of(explain.read_schema(name))]
 
 
+def is_plain(value: Any) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return not any(isinstance(item, dict | list) for item in items)
+
+
 def only(document: Any, path: Path_) -> Any:
-    """The document with nothing in it but the way to `path`, and the siblings at its end."""
-    if len(path) < 2:
+    """The way to `path`, with its siblings at the end and plain ones beside it: required members are
+    plain, and without them no verdict would hang on what is at `path`."""
+    if len(path) == 1:
         return copy.deepcopy(document)
-    key = path[0]
-    inner = only(document[key], path[1:])
+    key, rest = path[0], path[1:]
     if isinstance(document, list):
-        return [inner if index == key else copy.deepcopy(item) for index, item in enumerate(document)]
-    return {"ociVersion": "1.0.0", key: inner} if "ociVersion" in document else {key: inner}
+        return [
+            only(item, rest) if index == key else copy.deepcopy(item) for index, item in enumerate(document)
+        ]
+    beside = {name: value for name, value in document.items() if is_plain(value)}
+    return {**beside, key: only(document[key], rest)}
 
 
 def require_same_verdict(document: Any) -> None:
@@ -83,6 +91,7 @@ def test_any_value_at_any_place_gets_jsonschemas_verdict() -> None:
     rejected = 0
     for path in paths_of(everything)[1:]:
         base = only(everything, path)
+        assert check(base) is None
         choices = [value for enum in ENUMS if at(everything, path) in enum for value in enum]
         for value in (*VALUES, *choices):
             at(base, path[:-1])[path[-1]] = value
@@ -104,7 +113,11 @@ def test_a_missing_member_gets_jsonschemas_verdict() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**65), 2**65)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=4,
 )
@@ -126,7 +139,7 @@ def mutated(draw: st.DrawFn) -> Any:
             case "any":
                 parent[key] = draw(json_values)
             case "value":
-                parent[key] = draw(st.sampled_from(VALUES))
+                parent[key] = copy.deepcopy(draw(st.sampled_from(VALUES)))
             case "drop":
                 del parent[key]
             case "double" if isinstance(parent, list):
@@ -139,7 +152,7 @@ def mutated(draw: st.DrawFn) -> Any:
 
 
 @settings(
-    max_examples=300,
+    max_examples=250,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     database=None,
@@ -167,12 +180,16 @@ def test_any_json_gets_a_verdict(document: Any) -> None:
         ({"mounts": [{"destination": "/"}, {}]}, "/mounts/1/destination", "is required"),
         ({"mounts": [None]}, "/mounts/0", "is not an object"),
         ({"annotations": {"a/b~c": 1}}, "/annotations/a~1b~0c", "is not a string"),
-        ({"annotations": {"a\0": "x"}}, "/annotations", "has a member with a name that the kernel cannot take"),
-        ({"hooks": {"prestart": [{"path": "/x", "timeout": 0}]}}, "/hooks/prestart/0/timeout", "is less than 1"),
+        ({"annotations": {"a\0": "x"}}, "/annotations",
+         "has a member with a name that the kernel cannot take"),
+        ({"hooks": {"prestart": [{"path": "/x", "timeout": 0}]}}, "/hooks/prestart/0/timeout",
+         "is less than 1"),
         ({"linux": {"resources": {"pids": {"limit": 2**63}}}}, "/linux/resources/pids/limit",
          "is not between -9223372036854775808 and 9223372036854775807"),
-        ({"linux": {"resources": {"pids": {"limit": True}}}}, "/linux/resources/pids/limit", "is not an integer"),
-        ({"linux": {"resources": {"pids": {"limit": 1.0}}}}, "/linux/resources/pids/limit", "is not an integer"),
+        ({"linux": {"resources": {"pids": {"limit": True}}}}, "/linux/resources/pids/limit",
+         "is not an integer"),
+        ({"linux": {"resources": {"pids": {"limit": 1.0}}}}, "/linux/resources/pids/limit",
+         "is not an integer"),
         ({"linux": {"personality": {"domain": "BSD"}}}, "/linux/personality/domain",
          "is not one of LINUX, LINUX32"),
         ({"linux": {"devices": [{"type": "x", "path": "/a"}]}}, "/linux/devices/0/type",
@@ -185,6 +202,13 @@ def test_any_json_gets_a_verdict(document: Any) -> None:
 )  # fmt: skip
 def test_a_violation_names_its_place(change: dict[str, Any], pointer: str, why: str) -> None:
     assert check({"ociVersion": "1.0.0", **change}) == (pointer, why)
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"), [("", True), ("é😀", True), ("\0", False), ("é\0", False), ("a\ud83d", False)]
+)
+def test_text_is_what_the_kernel_can_take(text: str, verdict: bool) -> None:
+    assert is_text(text) is verdict
 
 
 def test_null_is_absent() -> None:
@@ -203,7 +227,9 @@ def test_what_real_callers_send_is_let_through() -> None:
 
 
 def test_sections_of_other_platforms_are_not_looked_at() -> None:
-    assert check({"ociVersion": "1.0.0", "windows": 3, "vm": {}, "solaris": [], "zos": "", "freebsd": 1}) is None
+    assert (
+        check({"ociVersion": "1.0.0", "windows": 3, "vm": {}, "solaris": [], "zos": "", "freebsd": 1}) is None
+    )
 
 
 def test_a_process_or_resources_alone() -> None:
