@@ -121,11 +121,15 @@ def test_an_empty_home_is_looked_up(runtime, bundle):
     assert runtime.ask(bundle, home="echo $HOME") == {"home": "/root"}
 
 
+_ZERO = deviation("runc", reason="takes a field that is missing, or is no number, for 0")
+
+
 @pytest.mark.parametrize(
     "passwd",
     [
-        None, "", "garbage\n", ":::::\n",
-        pytest.param("root:x:zero:0:::\n", marks=deviation("runc", reason="takes the word zero for 0")),
+        None, "",
+        pytest.param("garbage\n", marks=_ZERO), pytest.param(":::::\n", marks=_ZERO),
+        pytest.param("root:x:zero:0:::\n", marks=_ZERO),
         pytest.param("x" * 100_000, marks=deviation("runc", reason="gives up on a long line")),
     ],
     ids=["missing", "empty", "garbage", "empty fields", "a word for a number", "a long line"],
@@ -256,7 +260,7 @@ def test_resource_limits(runtime, bundle):
 
 def test_a_limit_that_is_not_named_is_the_callers(runtime, bundle):
     bundle.process["rlimits"] = []
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     found = limits(runtime.ask(bundle, limits="cat /proc/self/limits")["limits"])
     assert found["Max open files"][1] == str(hard)
 

@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pyrunc.kernel import syscall
 from pyrunc.linux.cgroups import apply, detect
 from pyrunc.linux.cgroups.files import place_of
@@ -50,8 +52,10 @@ class Box:
             container_id=self.name,
             layout=self.layout,
             in_user_namespace=False,
-            rootless=False,
+            rootless=os.geteuid() != 0,
         )
+        if apply.find_denied(self.plan.make):
+            pytest.skip("no permission to make cgroups here")
         run(self.plan.make)
         return self
 
@@ -91,6 +95,6 @@ class Box:
     def clean(self) -> None:
         if any(Path(path).exists() for _, path in self.paths):
             kill_all(self.paths, signal.SIGKILL)
-        for pid in self.pids:
-            os.waitpid(pid, 0)
+        while self.pids:
+            os.waitpid(self.pids.pop(), 0)
         remove(self.paths)
