@@ -11,8 +11,6 @@ A label is the number of instructions from there to the end. Every writer return
 
 from __future__ import annotations
 
-from struct import pack
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Condition = tuple[int, int, bool, int, int]  # argument, comparison, is negated, value, mask
@@ -73,10 +71,12 @@ class Program:
 
     def assemble(self, is_big_endian: bool) -> bytes:
         """The array of struct sock_filter, in the byte order of the machine that it is for."""
-        code = self._code[::-1]
         if not is_big_endian:
-            return pack(f"<{len(code)}Q", *code)
-        return b"".join(pack(">HBBI", i & 0xFFFF, i >> 16 & 0xFF, i >> 24 & 0xFF, i >> 32) for i in code)
+            return b"".join([i.to_bytes(8, "little") for i in reversed(self._code)])
+        swapped = [
+            (i & 0xFFFF) << 48 | (i >> 16 & 0xFF) << 40 | (i >> 24 & 0xFF) << 32 | i >> 32 for i in self._code
+        ]
+        return b"".join([i.to_bytes(8, "big") for i in reversed(swapped)])
 
 
 def tree(program: Program, ranges: list[Range], default: int, is_big_endian: bool) -> int:
@@ -137,7 +137,8 @@ def _first_match(program: Program, verdict: tuple[Match, ...], default: int, is_
 
 
 def _test(program: Program, condition: Condition, yes: int, no: int, is_big_endian: bool) -> int:
-    """To `yes` if the condition holds, else to `no`. A word of which no bit counts is not looked at."""
+    """To `yes` if the condition holds, else to `no`. A word of which no bit counts is not looked at; if that
+    goes for both words it always holds."""
     index, comparison, is_negated, value, mask = condition
     if is_negated:
         yes, no = no, yes

@@ -32,8 +32,11 @@ def test_a_jump_reaches_over_any_distance(between, is_true_far):
 
 
 @pytest.mark.parametrize("between", range(250, 260))
-def test_both_sides_can_be_far(between):
+@pytest.mark.parametrize("is_true_first", [True, False])
+def test_both_sides_can_be_far(between, is_true_first):
     program = Program()
+    for verdict in (TRAP, ALLOW) if is_true_first else (ALLOW, TRAP):
+        program.give(verdict)
     true, false = program.give(TRAP), program.give(ALLOW)
     for _ in range(between):
         program.keep_bits(WORD)

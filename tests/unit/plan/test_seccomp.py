@@ -247,6 +247,18 @@ def test_the_native_architecture_is_always_there():
     assert filter_.verdict(X86, 4) == EPERM
 
 
+def test_the_native_architecture_is_asked_for_first():
+    filter_ = made(rule("read", "mseal"), architectures=("SCMP_ARCH_X86", "SCMP_ARCH_X86_64"))
+    load, test = filter_.code[:2]
+    assert (load[0], load[3]) == (0x20, 4)
+    assert (test[0], test[3]) == (0x15, X86_64)
+
+
+def test_a_mask_without_bits_always_holds():
+    filter_ = made(rule("read", args=[(0, "MASKED_EQ", 0, 5)]), rule("mseal"))
+    assert filter_.verdict(X86_64, READ, (7,)) == ALLOW
+
+
 def test_a_call_of_another_architecture_kills():
     filter_ = made(rule("read", "mseal"), default="ALLOW")
     assert filter_.verdict(AARCH64, 63) == KILL
