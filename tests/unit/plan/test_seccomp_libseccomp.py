@@ -2,7 +2,7 @@
 
 What is left out, because libseccomp cannot be the judge there: rules of one call with different actions and
 conditions that can hold at once (it has an order of its own); order comparisons in rules that are tried one
-after the other (it merges 64-bit ones wrongly: of "at most 1" or "at least 2**63" both match 2**31).
+after the other (it merges 64-bit ones wrongly: its "at most 1 or at least 2**63" lets 2**31 match).
 """
 
 from __future__ import annotations
