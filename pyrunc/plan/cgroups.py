@@ -94,7 +94,7 @@ def plan_cgroup(
     devices: tuple[Op, ...] = ()
     if restricts_devices:
         devices = _plan_devices(linux.resources, places.get("devices", ""), unified)
-    ownership = _plan_ownership(config, unified) if layout.is_v2 else ()
+    ownership = _plan_ownership(config, unified) if layout.is_v2 and not rootless else ()
     return CgroupPlan(
         paths=tuple(directories.items()),
         make=(*make, *limits, *devices, *ownership),
@@ -270,7 +270,7 @@ def _no_device_control(pointer: str) -> PyruncError:
 def _plan_ownership(config: Config, unified: str) -> tuple[ChownCgroup, ...]:
     """The container may manage its own part of the tree if it sees just that part (a cgroup namespace of
     its own) and has it mounted writable. Then it belongs to the user of its process, as he is on the host
-    (runtime specification, "Cgroup ownership")."""
+    (runtime specification, "Cgroup ownership"). Without root it is ours, and can't be given away."""
     linux = config.linux
     has_namespace = any(item.type == "cgroup" and not item.path for item in linux.namespaces)
     is_writable = any(

@@ -138,7 +138,9 @@ def _not_offered(directory: str, controllers: tuple[str, ...]) -> tuple[str, ...
 
 
 def _switch_on(directory: str, controllers: tuple[str, ...], refusals: dict[str, tuple[str, int]]) -> None:
-    """All at once; if the kernel refuses, one by one, for it doesn't say which of them it meant."""
+    """All at once; if the kernel refuses, one by one, for it doesn't say which of them it meant. Not so where
+    processes are in the way: some controllers could be had there, but would make the cgroup a threaded one,
+    into whose children no container can be born."""
     path = f"{directory}/cgroup.subtree_control"
     enabled = read_text(path).split()
     offered = read_text(f"{directory}/cgroup.controllers").split()
@@ -147,12 +149,15 @@ def _switch_on(directory: str, controllers: tuple[str, ...], refusals: dict[str,
         return
     try:
         write_file(path, " ".join(f"+{name}" for name in names))
-    except OSError:
+    except OSError as error:
+        if error.errno == EBUSY:
+            refusals.update(dict.fromkeys(names, (path, EBUSY)))
+            return
         for name in names:
             try:
                 write_file(path, f"+{name}")
-            except OSError as error:
-                refusals.setdefault(name, (path, error.errno or 0))
+            except OSError as single:
+                refusals[name] = (path, single.errno or 0)
 
 
 def _not_enabled(controller: str, refusals: dict[str, tuple[str, int]], op: MakeCgroup) -> PyruncError:

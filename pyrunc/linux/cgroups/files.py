@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posix
-from errno import ENODEV, ENOENT, EOPNOTSUPP
+from errno import ENODEV, ENOENT, ESRCH
 
 from pyrunc.kernel.procfs import read_text
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 Paths = tuple[tuple[str, str], ...]
 
-# a directory that was removed: ENOENT by name, ENODEV through a file that was open
-GONE = (ENOENT, ENODEV)
+# what ended meanwhile: ENOENT by name, ENODEV through a cgroup's open file, ESRCH through a process's
+GONE = (ENOENT, ENODEV, ESRCH)
 
 
 def write_file(path: str, value: str) -> None:
@@ -31,7 +31,7 @@ def read_if_there(path: str) -> str | None:
     try:
         return read_text(path)
     except OSError as error:
-        if error.errno in (*GONE, EOPNOTSUPP):
+        if error.errno in GONE:
             return None
         raise
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import posix
-from errno import ESRCH
+from errno import EOPNOTSUPP, ESRCH
 
 from pyrunc.errors import PyruncError
+from pyrunc.kernel.procfs import read_text
 from pyrunc.linux.cgroups import freezer
 from pyrunc.linux.cgroups.files import GONE, Paths, is_v2, place_of, read_if_there, subtree, write_file
 
@@ -14,9 +15,26 @@ _PASSES = 20
 
 
 def read_processes(directory: str) -> list[int]:
-    """The processes in one cgroup: none if it is gone, or threaded (they are listed above it then)."""
-    text = read_if_there(f"{directory}/cgroup.procs")
-    return [int(line) for line in text.split() if line != "0"] if text else []
+    """The processes in one cgroup: none if it is gone. 0 stands for one of another pid namespace."""
+    try:
+        text = read_text(f"{directory}/cgroup.procs")
+    except OSError as error:
+        if error.errno == EOPNOTSUPP:
+            return _owners_of_threads(directory)
+        if error.errno in GONE:
+            return []
+        raise
+    return [int(line) for line in text.split() if line != "0"]
+
+
+def _owners_of_threads(directory: str) -> list[int]:
+    """A threaded cgroup of v2 lists no processes, only threads, whose processes may be elsewhere in part."""
+    owners = []
+    for thread in (read_if_there(f"{directory}/cgroup.threads") or "").split():
+        status = read_if_there(f"/proc/{thread}/status")
+        if status is not None:
+            owners.append(int(status.partition("Tgid:")[2].split(None, 1)[0]))
+    return owners
 
 
 def processes_below(directory: str) -> list[int]:
@@ -56,11 +74,11 @@ def kill_all(paths: Paths, signal: int) -> None:
 
 
 def _kill_unified(directory: str) -> bool:
-    """False: no such cgroup, or an older kernel."""
+    """False: no such cgroup, or an older kernel, or a threaded one, which can't be killed like that."""
     try:
         write_file(f"{directory}/cgroup.kill", "1")
     except OSError as error:
-        if error.errno in GONE:
+        if error.errno in (*GONE, EOPNOTSUPP):
             return False
         raise
     return True

@@ -6,7 +6,7 @@ import os
 import time
 
 import pytest
-from support.host import needs_cgroup1
+from support.host import needs_cgroup1, needs_root
 
 from pyrunc.errors import PyruncError
 from pyrunc.kernel import bpf
@@ -16,6 +16,7 @@ from pyrunc.plan.devicebpf import assemble
 from pyrunc.plan.devicerules import effective_rules
 from pyrunc.plan.ops import AttachDeviceProgram
 
+pytestmark = needs_root
 CANDIDATES = ("/dev/kmsg", "/dev/loop-control", "/dev/fuse", "/dev/vda", "/dev/hwrng")
 
 
@@ -124,6 +125,17 @@ def test_the_kernel_takes_the_program_and_obeys(box, unified, other_device):
     assert not can_open(box, other_device)
 
 
+def time_to_load(rules: tuple[DeviceRule, ...]) -> float:
+    """CPU seconds, the best of three."""
+    program = assemble(*effective_rules(rules))
+    found = []
+    for _ in range(3):
+        started = time.process_time()
+        os.close(bpf.load_device_program(program))
+        found.append(time.process_time() - started)
+    return min(found)
+
+
 def test_the_verifier_takes_programs_of_all_shapes(unified):
     few = [
         (), (DENY_ALL,), (ALLOW_ALL,),
@@ -139,9 +151,7 @@ def test_the_verifier_takes_programs_of_all_shapes(unified):
     for rules in (*few, many):
         program = assemble(*effective_rules(rules))
         assert bpf.explain_device_program(program) == "", rules
-    started = time.process_time()
-    os.close(bpf.load_device_program(assemble(*effective_rules(many))))
-    assert time.process_time() - started < 0.5, "the verifier takes no more than linear time"
+    assert time_to_load(many) < 8 * time_to_load(many[:175]), "linear, not quadratic"
     attach(unified, *many)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
-from support.host import needs_cgroup2
+from support.host import needs_cgroup2, needs_root
 
 from pyrunc.errors import PyruncError
 from pyrunc.linux.cgroups import apply
-from pyrunc.linux.cgroups.processes import procs
+from pyrunc.linux.cgroups.processes import kill_all, procs
+from pyrunc.linux.cgroups.remove import remove
 from pyrunc.oci.config import (
     BlockIo,
     Cpu,
@@ -33,12 +35,11 @@ def test_each_limit_arrives(box):
         cpu=Cpu(shares=2048, quota=20000, period=50000, burst=5000, cpus="0", mems="0"),
         memory=Memory(limit=32 << 20, swap=96 << 20, reservation=16 << 20),
         pids_limit=17,
-        hugepage_limits=(HugepageLimit(page_size="2MB", limit=4 << 20),),
     )
     box.make(resources)
     files = (
         "cpu.weight", "cpu.max", "cpu.max.burst", "cpuset.cpus", "cpuset.mems", "memory.max", "memory.low",
-        "pids.max", "hugetlb.2MB.max", "hugetlb.2MB.rsvd.max",
+        "pids.max",
     )  # fmt: skip
     assert {name: box.read("", name) for name in files} == {
         "cpu.weight": "174",
@@ -49,8 +50,6 @@ def test_each_limit_arrives(box):
         "memory.max": str(32 << 20),
         "memory.low": str(16 << 20),
         "pids.max": "17",
-        "hugetlb.2MB.max": str(4 << 20),
-        "hugetlb.2MB.rsvd.max": str(4 << 20),
     }
     if (box.directory("") / "memory.swap.max").exists():
         assert box.read("", "memory.swap.max") == str(64 << 20)
@@ -60,6 +59,12 @@ def test_each_limit_arrives(box):
 def test_idle_with_shares(box, idle):
     box.make(Resources(cpu=Cpu(shares=512, idle=idle)))
     assert box.read("", "cpu.idle") == str(idle)
+
+
+@needs_root
+def test_huge_pages(box):
+    box.make(Resources(hugepage_limits=(HugepageLimit(page_size="2MB", limit=4 << 20),)))
+    assert box.read("", "hugetlb.2MB.max") == box.read("", "hugetlb.2MB.rsvd.max") == str(4 << 20)
 
 
 def test_io(box):
@@ -102,6 +107,9 @@ def test_a_cgroup_with_processes_cannot_pass_on_controllers(box, new_box):
     assert procs(box.paths) == [pid]
     inner = new_box()
     inner.make(path=f"/{box.name}/inner")  # without limits none are needed
+    child = inner.start("sleep", "100")
+    assert procs(inner.paths) == [child]
+    assert inner.read("", "cgroup.type") == box.read("", "cgroup.type") == "domain"
     inner.clean()
     with pytest.raises(PyruncError) as caught:
         inner.make(path=f"/{box.name}/inner", resources=Resources(memory=Memory(limit=1 << 20)))
@@ -127,11 +135,15 @@ def test_below_a_threaded_cgroup_there_is_no_memory_limit(box):
         if is_possible:
             apply.make_cgroup(op)
             assert (directory / "t/inner/cgroup.type").read_text().strip() == "threaded"
+            threaded = (("", op.path),)
+            kill_all(threaded, signal.SIGKILL)
+            remove(threaded)
         else:
             with pytest.raises(PyruncError):
                 apply.make_cgroup(op)
 
 
+@needs_root
 def test_a_delegated_cgroup_belongs_to_the_user(box):
     box.make(
         linux={"namespaces": (Namespace(type="cgroup"),)},

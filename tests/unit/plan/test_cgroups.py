@@ -262,13 +262,20 @@ MAPPING = IdMapping(container_id=0, host_id=100000, size=65536)
 
 
 def owner(
-    *, layout=V2, mount=CGROUP_MOUNT, uid=0, namespaces=(CGROUP_NAMESPACE, USER_NAMESPACE), maps=(MAPPING,)
+    *,
+    layout=V2,
+    mount=CGROUP_MOUNT,
+    uid=0,
+    namespaces=(CGROUP_NAMESPACE, USER_NAMESPACE),
+    maps=(MAPPING,),
+    rootless=False,
 ):
     found = plan(
         layout,
         mounts=(mount,),
         namespaces=namespaces,
         uid_mappings=maps,
+        rootless=rootless,
         process=Process(user=User(uid=uid)),
     )
     return [op.uid for op in found.make if isinstance(op, ChownCgroup)]
@@ -293,6 +300,7 @@ def test_else_ownership_stays():
     assert owner(uid=65536) == [], "not mapped: nobody on the host"
     assert owner(namespaces=(CGROUP_NAMESPACE, Namespace(type="user", path="/x")), maps=()) == []
     assert owner(namespaces=(CGROUP_NAMESPACE,), maps=()) == [], "root's already"
+    assert owner(rootless=True) == []
 
 
 # --- without permission ---------------------------------------------------------------------------
