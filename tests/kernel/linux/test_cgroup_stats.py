@@ -103,15 +103,15 @@ def test_as_runc_prints_them(runc):
 
 def test_limits_show_up(box):
     box.make(Resources(memory=Memory(limit=32 << 20), pids_limit=9, cpu=Cpu(quota=2000, period=100000)))
-    pid = box.start("sh", "-c", "while :; do :; done")
-    assert pid
+    box.start("sh", "-c", "while :; do :; done")
     until(
-        lambda: read_stats(box.paths)["cpu"]["throttling"].get("throttledPeriods", 0) > 2, "it is throttled"
+        lambda: read_stats(box.paths)["cpu"]["throttling"].get("throttledTime", 0) > 1_000_000,
+        "it was throttled",
     )
     found = read_stats(box.paths)
     assert found["memory"]["usage"]["limit"] == 32 << 20
     assert found["pids"] == {"current": 1, "limit": 9}
-    assert found["cpu"]["throttling"]["throttledTime"] > 1_000_000
+    assert found["cpu"]["throttling"]["throttledPeriods"] >= 1
     assert 0 < found["cpu"]["usage"]["total"] < 60_000_000_000
 
 
