@@ -49,7 +49,7 @@ def loads(data: bytes, where: str = "") -> Any:
         value, end = _scan(text, begin)
     except RecursionError:
         raise PyruncError(INVALID, "invalid JSON", where, "nested too deeply") from None
-    except (ValueError, StopIteration) as error:
+    except (ValueError, StopIteration, SystemError) as error:  # the last: where json.decoder is not imported
         raise PyruncError(INVALID, "invalid JSON", where, _explain(data, str(error))) from None
     rest = text[end:].lstrip(_BLANK)
     if rest:

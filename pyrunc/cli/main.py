@@ -134,7 +134,15 @@ def find(name: str) -> Any:
 def version_text() -> str:
     python = ".".join(str(part) for part in sys.version_info[:3])
     specification: str = load("pyrunc.oci.state").OCI_VERSION
-    return f"pyrunc version {__version__}\nspec: {specification}\npython: {python}\n"
+    return f"pyrunc version {__version__}\ncommit: {_commit()}\nspec: {specification}\npython: {python}\n"
+
+
+def _commit() -> str:
+    """As `make install` wrote it down; a package has its version for a name."""
+    try:
+        return read_whole(f"{__file__.rpartition('/cli/')[0]}/COMMIT").decode().strip()
+    except FileNotFoundError:
+        return __version__
 
 
 def _settings(given: dict[str, Any]) -> Settings:

@@ -47,6 +47,16 @@ def test_it_runs_without_any_environment(prefix):
     assert done.stderr == b""
 
 
+def test_the_version_names_the_commit_that_was_installed(prefix):
+    known = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    (line,) = [line for line in call(prefix, "--version").stdout.splitlines() if line.startswith(b"commit: ")]
+    assert line.decode().removeprefix("commit: ").removesuffix("-dirty") == (
+        known.stdout.strip() or __version__
+    )
+
+
 def test_help_finds_its_library_there(prefix):
     assert call(prefix, "kill", "--help", env={}).stdout.startswith(b"Usage: pyrunc kill")
 

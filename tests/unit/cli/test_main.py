@@ -80,7 +80,7 @@ def test_the_command_gets_the_settings_and_what_was_given_and_its_code_is_ours(c
 def test_the_version_begins_with_the_line_that_engines_parse(capfd):
     assert main.run(["--version"]) == main.run(["-v"]) == 0
     out, err = capfd.readouterr()
-    assert out.startswith(f"pyrunc version {__version__}\nspec: 1.")
+    assert out.startswith(f"pyrunc version {__version__}\ncommit: {__version__}\nspec: 1.")
     assert err == ""
 
 
