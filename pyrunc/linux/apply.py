@@ -30,14 +30,17 @@ _USER_NAMESPACE_HINT = (
 
 class Host:
     """What the host-side operations of one launch share. `saved`: descriptors by their names in the plan;
-    `pid`: the child's, once there is one; `state_json` makes the state for hooks."""
+    `pid`: the child's, once there is one; `state_json` makes the state for hooks; `made_cgroups`: those that
+    weren't there before, in the form that a container's state has."""
 
-    __slots__ = ("bundle", "pid", "saved", "state_json")
+    __slots__ = ("bundle", "made_cgroups", "pid", "saved", "state_json")
 
     def __init__(self, bundle: str, state_json: Callable[[str], bytes]) -> None:
         self.bundle = bundle
         self.state_json = state_json
         self.saved: dict[str, int] = {}
+        self.made: list[tuple[str, str]] = []
+        self.made_cgroups: list[tuple[str, str]] = []
         self.pid = 0
 
     def close(self) -> None:
@@ -148,8 +151,10 @@ def _run_hooks(op: ops.RunHooks, host: Host) -> None:
     run_hooks(op.kind, op.hooks, host.state_json("creating"), host.bundle)
 
 
-def _make_cgroup(op: ops.MakeCgroup, _host: Host) -> None:
-    cgroups.make_cgroup(op)
+def _make_cgroup(op: ops.MakeCgroup, host: Host) -> None:
+    """What was there before us isn't ours to remove if the launch fails."""
+    if cgroups.make_cgroup(op):
+        host.made_cgroups.append(("", op.path))
 
 
 _DO: dict[type, Callable[[Any, Host], None]] = {

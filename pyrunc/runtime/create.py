@@ -101,13 +101,12 @@ def plan(request: CreateRequest) -> Planned:
 
 def _plan_cgroup(config: Config, request: CreateRequest, facts: HostFacts) -> CgroupPlan:
     """Rootless, cgroups that may not be made are done without, unless limits were asked for."""
-    has_user_namespace = any(item.type == "user" for item in config.linux.namespaces)
     rootless = {"true": True, "false": False}.get(request.rootless, facts.uid != 0 or facts.in_user_namespace)
     cgroup = plan_cgroup(
         config=config,
         container_id=request.id,
         layout=facts.cgroups,
-        in_user_namespace=has_user_namespace or facts.in_user_namespace,
+        in_user_namespace=facts.in_user_namespace,
         rootless=rootless,
     )
     if rootless:
@@ -136,6 +135,8 @@ def listen_fds(preserve: int) -> tuple[int, int]:
     """How many descriptors systemd passes (sdlisten_fds(3)), and how many are passed on in all."""
     text = posix.environ.get(b"LISTEN_FDS", b"")
     passed = int(text) if text.isdigit() else 0
+    if preserve < 0:
+        raise PyruncError(INVALID, "invalid value for --preserve-fds", str(preserve), "is negative")
     for number in range(3 + passed, 3 + passed + preserve):
         try:
             posix.fstat(number)
@@ -210,7 +211,7 @@ def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], obj
         host.saved["console"] = _open_console(request)
     elif request.stand_in is not None:
         host.saved |= {f"stdio/{stream}": fd for stream, fd in request.stand_in()}
-    undo.append(lambda: remove_cgroups(planned.cgroup.paths))
+    undo.append(lambda: remove_cgroups(tuple(host.made_cgroups)))
     for op in planned.launch.prepare:
         apply(op, host)
 
