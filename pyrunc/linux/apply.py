@@ -39,7 +39,6 @@ class Host:
         self.bundle = bundle
         self.state_json = state_json
         self.saved: dict[str, int] = {}
-        self.made: list[tuple[str, str]] = []
         self.made_cgroups: list[tuple[str, str]] = []
         self.pid = 0
 

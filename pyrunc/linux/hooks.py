@@ -7,7 +7,7 @@ from pyrunc.kernel.spawn import Outcome, run_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrunc.oci.config import Hook
+    from pyrunc.plan.ops import Hook
 
 
 def hook_environment(hook: Hook) -> dict[bytes, bytes] | None:

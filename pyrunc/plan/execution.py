@@ -62,6 +62,7 @@ def plan_execution(
         preserve_fds=request.preserve_fds,
         listen_fds=request.listen_fds,
         program=request.program,
+        in_user_namespace=in_user_namespace,
     )
     # Only children are born into a pid namespace that is joined; unprivileged, the user namespace gives us
     # the right to any of it, so a process between has to join that first.

@@ -42,6 +42,7 @@ from pyrunc.plan.ops import (
     SetDomainname,
     SetDumpable,
     SetHostname,
+    SetOomScoreAdj,
     SetPropagation,
     SetUmask,
     TakeStdio,
@@ -101,6 +102,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         may_set_groups=not any(type(op).__name__ == "DenySetgroups" for op in namespaces.map),
         preserve_fds=request.preserve_fds,
         listen_fds=request.listen_fds,
+        in_user_namespace=in_user_namespace,
     )
     devices = plan_devices(
         linux.devices,
@@ -143,12 +145,15 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         *process_steps(process, plan),
         ExecStub(preserve=request.preserve_fds),
     )
+    # The score early: unprivileged we may write it only while the child is dumpable.
+    scores = tuple(op for op in plan.outside if isinstance(op, SetOomScoreAdj))
     attach = (
         *namespaces.map,
+        *scores,
         *((Tell(point="mapped"),) if "user" in namespaces.own else ()),
         *_host_hook_steps(config),
         Await(point="ready"),
-        *plan.outside,
+        *(op for op in plan.outside if op not in scores),
     )
     return Launch(
         clone_flags=namespaces.clone_flags,

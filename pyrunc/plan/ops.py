@@ -7,7 +7,7 @@ here does anything. What exists only at run time, an open descriptor, goes by a 
 
 from __future__ import annotations
 
-from pyrunc.oci.config import Hook
+from pyrunc.oci.config import Hook as Hook  # linux and child know hooks from here
 from pyrunc.record import Record
 
 

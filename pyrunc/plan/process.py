@@ -110,10 +110,11 @@ def plan_process(
     preserve_fds: int,
     listen_fds: int = 0,
     program: str = "",
+    in_user_namespace: bool = False,
 ) -> ProcessPlan:
     """`grantable`: the capabilities that can be given, as a mask; `has_fifo`: wait for `start`;
     `listen_fds`: how many of the preserved descriptors are announced by LISTEN_FDS; `program`: what to
-    execute if it isn't args[0]."""
+    execute if it isn't args[0]; `in_user_namespace`: the right to raise a limit is then the host side's."""
     user = process.user
     sets = plan_capabilities(process.capabilities, grantable)
     env = plan_environment(process.env)
@@ -128,7 +129,10 @@ def plan_process(
             f"{process.origin}/args/0",
         )
     channel = 3 + preserve_fds
-    calls = _stub_calls(process, sets, facts, seccomp, channel, has_fifo, may_set_groups)
+    outside = _outside(process, in_user_namespace)
+    calls = _stub_calls(
+        process, sets, facts, seccomp, channel, has_fifo, may_set_groups, bool(outside), in_user_namespace
+    )
     wants_home = not env.get("HOME")
     if wants_home:
         env.pop("HOME", None)
@@ -164,21 +168,20 @@ def plan_process(
                 origin=f"{process.origin}/env",
             ),
         )
-    return ProcessPlan(outside=_outside(process), last=last, stub=stub, calls=calls)
+    return ProcessPlan(outside=outside, last=last, stub=stub, calls=calls)
 
 
 def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _outside(process: Process) -> tuple[Op, ...]:
-    """What the host side does to the child: there the right to raise a limit is the caller's."""
+def _outside(process: Process, in_user_namespace: bool) -> tuple[Op, ...]:
+    """What the host side does to the child. Limits where only its rights, as the owner of the user namespace,
+    allow to raise them; else the stub sets them while it is still root."""
     ops: list[Op] = []
     if process.oom_score_adj is not None:
         ops.append(SetOomScoreAdj(value=process.oom_score_adj, origin=f"{process.origin}/oomScoreAdj"))
-    for limit in process.rlimits:
-        if limit.type not in _RLIMIT_NUMBERS:
-            raise PyruncError(INVALID, "unknown rlimit", f"{limit.origin}/type", limit.type)
+    for limit in process.rlimits if in_user_namespace else ():
         ops.append(
             SetRlimit(
                 resource=_RLIMIT_NUMBERS[limit.type],
@@ -199,9 +202,11 @@ def _stub_calls(
     channel: int,
     has_fifo: bool,
     may_set_groups: bool,
+    has_outside: bool,
+    in_user_namespace: bool,
 ) -> tuple[StubCall, ...]:
     origin = process.origin
-    calls: list[StubCall] = []
+    calls: list[StubCall] = [] if in_user_namespace else _limit_calls(process)
     filtering: tuple[StubCall, ...] = ()
     if seccomp is not None:
         program = FilterProgram(instructions=seccomp.instructions)
@@ -229,7 +234,7 @@ def _stub_calls(
             StubCall(call="fcntl", args=(fifo, c.F_SETFD, c.FD_CLOEXEC), late=True),
         ]
     else:
-        if process.rlimits or process.oom_score_adj is not None:
+        if has_outside:
             calls += [
                 StubCall(call="write", args=(channel, Text(data=READY), len(READY))),
                 StubCall(call="read", args=(channel, Scratch(), 1)),
@@ -238,6 +243,23 @@ def _stub_calls(
     if process.no_new_privileges:
         calls += (replaced(call, late=has_fifo) for call in filtering)
     return tuple(call if call.step else replaced(call, step=number) for number, call in enumerate(calls))
+
+
+def _limit_calls(process: Process) -> list[StubCall]:
+    """prlimit(2) on ourselves."""
+    return [
+        StubCall(
+            call="prlimit64",
+            args=(
+                0,
+                _RLIMIT_NUMBERS[limit.type],
+                Text(data=limit.soft.to_bytes(8, "little") + limit.hard.to_bytes(8, "little")),
+                0,
+            ),
+            origin=limit.origin,
+        )
+        for limit in process.rlimits
+    ]
 
 
 def _credential_calls(

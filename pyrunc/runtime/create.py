@@ -6,9 +6,8 @@ Nothing half-made is left: what has to be undone is registered before it can be 
 from __future__ import annotations
 
 import posix
-from time import gmtime, time_ns
+from time import time_ns
 
-from pyrunc import jsonio
 from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError, doing
 from pyrunc.files import write_atomically
 from pyrunc.kernel import fds
@@ -19,6 +18,7 @@ from pyrunc.linux.cgroups.remove import remove as remove_cgroups
 from pyrunc.linux.facts import probe
 from pyrunc.linux.hooks import run_hooks
 from pyrunc.oci.config import Config, Mount
+from pyrunc.oci.state import format_time
 from pyrunc.plan.cgroups import CgroupPlan, plan_cgroup, plan_without
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.launch import Launch, LaunchRequest, keyring_name, plan_launch
@@ -26,7 +26,7 @@ from pyrunc.record import Record, replaced
 from pyrunc.runtime import spawn, store
 from pyrunc.runtime.bundle import Bundle, load
 from pyrunc.runtime.lifecycle import STOPPED
-from pyrunc.runtime.state import hook_document
+from pyrunc.runtime.state import hook_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _with_notify(config: Config, state_directory: str) -> Config:
 
 
 def listen_fds(preserve: int) -> tuple[int, int]:
-    """How many descriptors systemd passes (sdlisten_fds(3)), and how many are passed on in all."""
+    """How many descriptors systemd passes (sd_listen_fds(3)), and how many are passed on in all."""
     text = posix.environ.get(b"LISTEN_FDS", b"")
     passed = int(text) if text.isdigit() else 0
     if preserve < 0:
@@ -202,7 +202,7 @@ def begin(request: CreateRequest, *, is_detached: bool) -> Begun:
 def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], object]]) -> Begun:
     lock, state = _reserve(request, planned, undo)
     box = [state]
-    host = Host(request.bundle, lambda status: _hook_state(box[0], status))
+    host = Host(request.bundle, lambda status: hook_text(box[0], status))
     undo.append(host.close)
     fifo = posix.open(f"{store.directory(request.state_root, request.id)}/{store.FIFO}", _FIFO_FLAGS)
     undo.append(lambda: posix.close(fifo))
@@ -257,7 +257,7 @@ def _first_state(request: CreateRequest, planned: Planned) -> store.State:
         id=request.id,
         bundle=request.bundle,
         rootfs=planned.bundle.rootfs,
-        created=_now(),
+        created=format_time(time_ns()),
         oci_version=config.oci_version,
         owner_uid=planned.facts.uid,
         annotations=config.annotations,
@@ -269,18 +269,6 @@ def _first_state(request: CreateRequest, planned: Planned) -> store.State:
         program=planned.launch.program,
         keyring="" if request.no_new_keyring else keyring_name(request.id),
     )
-
-
-def _now() -> str:
-    """RFC 3339 in UTC with nanoseconds, trailing zeros dropped, as Go prints it."""
-    seconds, nanoseconds = divmod(time_ns(), 1_000_000_000)
-    year, month, day, hour, minute, second = gmtime(seconds)[:6]
-    fraction = f".{nanoseconds:09}".rstrip("0").rstrip(".")
-    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z"
-
-
-def _hook_state(state: store.State, status: str) -> bytes:
-    return jsonio.dumps(hook_document(state, status)).encode("utf-8", "surrogateescape")
 
 
 def _open_console(request: CreateRequest) -> int:
@@ -295,7 +283,7 @@ def _run_poststop(config: Config, state: store.State) -> None:
     fails is not worth hiding the error that brought us here."""
     if state.pid and config.hooks.poststop:
         try:
-            run_hooks("poststop", config.hooks.poststop, _hook_state(state, STOPPED), state.bundle)
+            run_hooks("poststop", config.hooks.poststop, hook_text(state, STOPPED), state.bundle)
         except PyruncError:
             pass
 

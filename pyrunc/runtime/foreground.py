@@ -59,10 +59,10 @@ class Foreground:
             reading, writing = posix.pipe2(posix.O_CLOEXEC)
             if stream == 0:
                 replaced.append((stream, reading))
-                self.pumps.append(_Pump(0, writing, closes_target=True))
+                self.pumps.append(_Pump(0, writing, owns=writing))
             else:
                 replaced.append((stream, writing))
-                self.pumps.append(_Pump(reading, stream, closes_target=False))
+                self.pumps.append(_Pump(reading, stream, owns=reading))
         return tuple(replaced)
 
     def take_console(self, connection: int) -> None:
@@ -74,8 +74,8 @@ class Foreground:
         if posix.isatty(0):
             terminal.copy_size(0, self.console)
             self._terminal_mode = terminal.make_raw(0)
-        self.pumps.append(_Pump(0, self.console, closes_target=False))
-        self.pumps.append(_Pump(self.console, 1, closes_target=False))
+        self.pumps.append(_Pump(0, self.console))
+        self.pumps.append(_Pump(self.console, 1))
 
     def wait(self, pid: int, pidfd: int) -> int:
         """The exit code: the process's own, or 128 and the number of the signal that ended it."""
@@ -161,10 +161,10 @@ def _notice(_number: int, _frame: object) -> None:
 
 
 class _Pump:
-    """One direction. A slow reader stops us reading, not the rest of the loop."""
+    """One direction. A slow reader stops us reading, not the rest of the loop. `owns`: our end of a pipe."""
 
-    def __init__(self, source: int, target: int, *, closes_target: bool) -> None:
-        self.source, self.target, self.closes_target = source, target, closes_target
+    def __init__(self, source: int, target: int, *, owns: int = -1) -> None:
+        self.source, self.target, self.owns = source, target, owns
         self.waiting = b""
 
     def interest(self) -> tuple[int, int]:
@@ -186,7 +186,8 @@ class _Pump:
             if error.errno != EIO:  # what the master of a pty says when the last slave is closed
                 raise
         if not self.waiting:
-            self._end()
+            self.source = -1
+            self.close()
         return bool(self.waiting)
 
     def _write(self) -> None:
@@ -197,14 +198,6 @@ class _Pump:
         except OSError:  # nobody reads any more: the rest is dropped
             self.waiting = b""
 
-    def _end(self) -> None:
-        if self.source > 2:
-            posix.close(self.source)
-        self.source = -1
-        if self.closes_target:
-            posix.close(self.target)
-            self.target = -1
-
     def drain(self) -> None:
         """What was written before the end is still to come out; nobody waits for more."""
         if self.source <= 2:
@@ -214,7 +207,6 @@ class _Pump:
             self._write()
 
     def close(self) -> None:
-        if self.source > 2:
-            posix.close(self.source)
-        if self.closes_target and self.target >= 0:
-            posix.close(self.target)
+        if self.owns >= 0:
+            posix.close(self.owns)
+            self.owns = -1

@@ -7,8 +7,11 @@ waits on, and of the freezer (runtime reference 1.6).
 from __future__ import annotations
 
 from pyrunc.errors import WRONG_STATE, PyruncError
-
-CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
+from pyrunc.oci.state import CREATED as CREATED
+from pyrunc.oci.state import CREATING as CREATING
+from pyrunc.oci.state import PAUSED as PAUSED
+from pyrunc.oci.state import RUNNING as RUNNING
+from pyrunc.oci.state import STOPPED as STOPPED
 
 _ALLOWED = {
     "start": (CREATED,),

@@ -27,11 +27,11 @@ def list_containers(state_root: str) -> tuple[list[dict[str, Any]], list[str]]:
     for name in names:
         try:
             state = store.load(state_root, name)
-            entry = document(state, status_of(state_root, state))
+            owner = users.get(state.owner_uid, f"#{state.owner_uid}")
+            entry = document(state, status_of(state_root, state), owner)
         except PyruncError as error:
             warnings.append(f"load container {name}: {error}")
             continue
-        entry["owner"] = users.get(state.owner_uid, f"#{state.owner_uid}")
         found.append(entry)
     return found, warnings
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pyrunc import jsonio, log
+from pyrunc import log
 from pyrunc.errors import PyruncError
 from pyrunc.linux.hooks import run_hooks
 from pyrunc.oci.config import Config, parse_config
 from pyrunc.runtime import store
 from pyrunc.runtime.lifecycle import STOPPED
-from pyrunc.runtime.state import hook_document
+from pyrunc.runtime.state import hook_text
 
 
 class Poststop:
@@ -17,7 +17,7 @@ class Poststop:
 
     def run(self) -> None:
         """Each of them, whatever the others do (runtime.md, Lifecycle, 13)."""
-        text = jsonio.dumps(hook_document(self.state, STOPPED)).encode("utf-8", "surrogateescape")
+        text = hook_text(self.state, STOPPED)
         for hook in self.config.hooks.poststop:
             try:
                 run_hooks("poststop", (hook,), text, self.state.bundle)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import posix
 
-from pyrunc import jsonio
 from pyrunc.errors import INTERNAL, INVALID, PyruncError
 from pyrunc.kernel import spawn as programs
 from pyrunc.linux.apply import apply
@@ -21,11 +20,7 @@ from pyrunc.runtime import spawn, store
 from pyrunc.runtime.delete import end
 from pyrunc.runtime.exec import open_inside, plan_inside
 from pyrunc.runtime.lifecycle import CREATED, RUNNING
-from pyrunc.runtime.state import hook_document
-
-
-def _state_text(state: store.State, status: str) -> bytes:
-    return jsonio.dumps(hook_document(state, status)).encode("utf-8", "surrogateescape")
+from pyrunc.runtime.state import hook_text
 
 
 def before(state_root: str, state: store.State) -> None:
@@ -67,7 +62,7 @@ def _run_inside(state: store.State, config: Config, process: Process, hook: Hook
         host.close()
         try:
             spawn.await_exec(born)
-            text = _state_text(state, CREATED)
+            text = hook_text(state, CREATED)
             outcome = programs.attend(
                 born.pid, born.pidfd, to_stdin, from_stdout, from_stderr, text, hook.timeout_seconds
             )
@@ -90,7 +85,7 @@ def after(state_root: str, state: store.State) -> None:
     """The poststart hooks; since spec 1.3 one that fails is an error, and ends the container."""
     config = parse_config(store.read_config(state_root, state.id))
     try:
-        run_hooks("poststart", config.hooks.poststart, _state_text(state, RUNNING), state.bundle)
+        run_hooks("poststart", config.hooks.poststart, hook_text(state, RUNNING), state.bundle)
     except PyruncError:
         end(state)
         raise

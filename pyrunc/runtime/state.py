@@ -1,8 +1,10 @@
-"""The state of a container, as documents: what `state` and `list` print, and what hooks get."""
+"""What a container is doing, by what the kernel says now, and the documents about it."""
 
 from __future__ import annotations
 
+from pyrunc.jsonio import dumps
 from pyrunc.linux.cgroups.freezer import is_frozen
+from pyrunc.oci.state import make_hook_state, make_state
 from pyrunc.runtime import store
 from pyrunc.runtime.lifecycle import STOPPED
 
@@ -10,43 +12,38 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SPEC_VERSION = "1.3.0"
-
 
 def status_of(state_root: str, state: store.State) -> str:
-    """One of lifecycle's words, by what the kernel says now."""
+    """One of lifecycle's words."""
     return store.read_status(state_root, state, is_frozen)
-
-
-def document(state: store.State, status: str) -> dict[str, Any]:
-    """The form of `runc state`: two members more than the specification, and `created`, `owner`."""
-    found: dict[str, Any] = {
-        "ociVersion": state.oci_version,
-        "id": state.id,
-        "pid": 0 if status == STOPPED else state.pid,
-        "status": status,
-        "bundle": state.bundle,
-        "rootfs": state.rootfs,
-        "created": state.created,
-    }
-    if state.annotations:
-        found["annotations"] = dict(state.annotations)
-    found["owner"] = ""
-    return found
-
-
-def hook_document(state: store.State, status: str) -> dict[str, Any]:
-    """The specification's own state (runtime.md, State), for a hook's stdin."""
-    found: dict[str, Any] = {"ociVersion": state.oci_version, "id": state.id, "status": status}
-    if state.pid and status != STOPPED:
-        found["pid"] = state.pid
-    found["bundle"] = state.bundle
-    if state.annotations:
-        found["annotations"] = dict(state.annotations)
-    return found
 
 
 def describe(state_root: str, container_id: str) -> dict[str, Any]:
     """What `pyrunc state` prints. Raises PyruncError NOT_FOUND."""
     state = store.load(state_root, container_id)
     return document(state, status_of(state_root, state))
+
+
+def document(state: store.State, status: str, owner: str = "") -> dict[str, Any]:
+    return make_state(
+        id=state.id,
+        pid=0 if status == STOPPED else state.pid,
+        status=status,
+        bundle=state.bundle,
+        rootfs=state.rootfs,
+        created=state.created,
+        annotations=dict(state.annotations),
+        owner=owner,
+    )
+
+
+def hook_text(state: store.State, status: str) -> bytes:
+    """The state as the specification has it, for a hook's stdin."""
+    found = make_hook_state(
+        id=state.id,
+        status=status,
+        pid=0 if status == STOPPED else state.pid,
+        bundle=state.bundle,
+        annotations=dict(state.annotations),
+    )
+    return dumps(found).encode("utf-8", "surrogateescape")

@@ -72,6 +72,8 @@ def make_cgroup(op: MakeCgroup) -> bool:
             _enable_controllers(op)
         if not is_new and op.is_guarded:
             _require_empty(op.path)
+        if not is_new and not op.is_unified and "cpuset" in op.controllers:
+            _inherit_missing_cpuset(op.path, op.mountpoint)
         _require_thawed(op)
     except BaseException:
         if is_new:
@@ -104,6 +106,13 @@ def _inherit_cpuset(path: str, mountpoint: str) -> None:
     """A cpuset of v1 begins empty, and no process can enter it. So may one above be that another made."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         write_file(f"{path}/{name}", _inherited(path.rpartition("/")[0], mountpoint, name))
+
+
+def _inherit_missing_cpuset(path: str, mountpoint: str) -> None:
+    """As for a new one, where whoever made it has left it empty."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if not read_text(f"{path}/{name}").strip():
+            write_file(f"{path}/{name}", _inherited(path.rpartition("/")[0], mountpoint, name))
 
 
 def _inherited(directory: str, mountpoint: str, name: str) -> str:
