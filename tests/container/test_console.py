@@ -171,9 +171,11 @@ def test_run_under_a_terminal(runtime, with_terminal):
 
 
 def test_exec_under_a_terminal(runtime, running):
+    """runc sets the size when the command runs already, so that it asks until there is one."""
     with open_terminal(29, 99) as (terminal, slave):
         process = runtime.popen(
-            "exec", "-t", running.id, "sh", "-c", "tty; stty size; read line; echo got $line; exit 6",
+            "exec", "-t", running.id, "sh", "-c",
+            "tty; until stty size; do sleep 0.01; done; read line; echo got $line; exit 6",
             prefix=OWN_SESSION, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
         )  # fmt: skip
         terminal.expect("/dev/pts/0")

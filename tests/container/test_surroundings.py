@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.bundle import Bundle
+from support.marks import deviation
 
 EMPTY = {"XDG_RUNTIME_DIR": ""}  # podman gives kill, delete, pause and resume nothing more
 
@@ -123,6 +124,7 @@ def test_many_containers_at_once(runtime, new_bundle):
     assert results == [(0, f"{bundle.id}\n") for bundle in bundles]
 
 
+@deviation("runc", reason="looks first and makes the directory later", sometimes=True)
 def test_two_callers_race_for_one_id(runtime, new_bundle):
     """One wins, the other is told so, and the winner's container is whole."""
     bundles = [new_bundle() for _ in range(4)]
@@ -136,12 +138,17 @@ def test_two_callers_race_for_one_id(runtime, new_bundle):
 
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(create, bundles))
+    if [done.returncode for done in results].count(0) != 1 or runtime("state", id).returncode != 0:
+        runtime.delete(id, force=True)
+        runtime.require_clean()
     assert sorted(done.returncode for done in results) == [0, 1, 1, 1]
     for done in results:
         if done.returncode:
             assert "already exists" in done.stderr
     runtime.start(id).ok()
     runtime.exec(id, "true").ok()
+    runtime.delete(id, force=True).ok()
+    runtime.require_clean()
 
 
 def test_two_callers_race_to_delete(runtime, running):
