@@ -1,74 +1,40 @@
-"""Every system call that `posix` lacks, one function each. The only floor that imports ctypes.
+"""Every system call that `posix` lacks, one function each.
 
 A function makes one call: it converts arguments, raises OSError, and decides nothing. All of them go
-through syscall(2) with one prototype of machine words. Why `_ctypes` and not the ctypes package: 0.25 ms
-of import against 2.6. The GIL is held across a call: the runtime has one thread, and clone3 needs it.
+through syscall(2) with one prototype of machine words, which the launcher brings along in C (`_pyrunc`,
+launcher/native.c) and `kernel.foreign` makes of `_ctypes` for the ordinary interpreter. The GIL is held
+across a call: the runtime has one thread, and clone3 needs it.
 """
 
 from __future__ import annotations
 
-import _ctypes
 import posix
+import sys
 
 from pyrunc.kernel import const
+
+if "_pyrunc" in sys.builtin_module_names:
+    import _pyrunc as foreign  # type: ignore[import-not-found]
+else:
+    from pyrunc.kernel import foreign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_Simple: Any = _ctypes._SimpleCData
-
-
-class _Word(_Simple):  # type: ignore[misc]
-    """A machine word: takes an int (negative ones too), bytes (their address), an array or None."""
-
-    _type_ = "P"
-
-
-class _Long(_Simple):  # type: ignore[misc]
-    _type_ = "l"
-
-
-class _Byte(_Simple):  # type: ignore[misc]
-    _type_ = "c"
-
-
-class _Function(_ctypes.CFuncPtr):
-    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI | _ctypes.FUNCFLAG_USE_ERRNO
-    _restype_ = _Long
-
-
-_self = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]
-_syscall: Any = _Function(_ctypes.dlsym(_self, "syscall"))
-_syscall.argtypes = (_Word,) * 7
-_before_fork: Any = _Function(_ctypes.dlsym(_self, "PyOS_BeforeFork"))
-_after_fork_child: Any = _Function(_ctypes.dlsym(_self, "PyOS_AfterFork_Child"))
-_after_fork_parent: Any = _Function(_ctypes.dlsym(_self, "PyOS_AfterFork_Parent"))
-_before_fork.argtypes = _after_fork_child.argtypes = _after_fork_parent.argtypes = ()
+buffer: Any = foreign.buffer  # memory that the kernel may write to: so many bytes, or these; read it by `.raw`
+address: Any = foreign.address  # where a `buffer` is; it must outlive the call that is told so
+_syscall: Any = foreign.syscall
 
 MACHINE = posix.uname().machine
 NUMBERS = const.SYSCALLS.get(MACHINE, const.SYSCALLS["aarch64"])
-
-
-def buffer(size_or_bytes: int | bytes) -> Any:
-    """Memory that the kernel may write to: so many bytes, or these. Read it back with `.raw`."""
-    if isinstance(size_or_bytes, int):
-        return (_Byte * size_or_bytes)()  # type: ignore[operator]
-    filled = (_Byte * len(size_or_bytes))()  # type: ignore[operator]
-    filled.raw = size_or_bytes
-    return filled
-
-
-def address(memory: Any) -> int:
-    """Where a `buffer` is. It must outlive the call that is told so."""
-    return _ctypes.addressof(memory)
 
 
 def call(name: str, a: Any = 0, b: Any = 0, c: Any = 0, d: Any = 0, e: Any = 0, f: Any = 0) -> int:
     """The system call `name`. Raises OSError with the errno; `strerror` is the name of the call."""
     result: int = _syscall(NUMBERS[name], a, b, c, d, e, f)
     if result < 0:
-        raise OSError(_ctypes.get_errno(), name)
+        raise OSError(foreign.get_errno(), name)
     return result
 
 
@@ -96,13 +62,13 @@ def clone3(flags: int, cgroup_fd: int = -1) -> tuple[int, int]:
     # set_tid_size cgroup
     words = (flags, address(pidfd), 0, 0, exit_signal, 0, 0, 0, 0, 0, max(cgroup_fd, 0))
     arguments = buffer(b"".join(word.to_bytes(8, "little") for word in words))
-    _before_fork()
+    foreign.before_fork()
     pid: int = _syscall(NUMBERS["clone3"], arguments, len(arguments), 0, 0, 0, 0)
     if pid == 0:
-        _after_fork_child()
+        foreign.after_fork_child()
         return 0, -1
-    code = _ctypes.get_errno()
-    _after_fork_parent()
+    code = foreign.get_errno()
+    foreign.after_fork_parent()
     if pid < 0:
         raise OSError(code, "clone3")
     return pid, int.from_bytes(pidfd.raw, "little")
