@@ -7,11 +7,11 @@ older ones don't have, and would write them behind a block that is just long eno
 from __future__ import annotations
 
 import posix
-import resource
 import struct
 from errno import EPERM
 
 from pyrunc.kernel import syscall
+from pyrunc.kernel.const import RLIM_INFINITY, RLIMIT_MEMLOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,12 +47,11 @@ def load_device_program(program: bytes) -> int:
     except OSError as error:
         if error.errno != EPERM:
             raise
-    limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    limit = syscall.prlimit(0, RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY)
     try:
         return _load(program, log=None)
     finally:
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, limit)
+        syscall.prlimit(0, RLIMIT_MEMLOCK, *limit)
 
 
 def _load(program: bytes, log: Any) -> int:

@@ -22,8 +22,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-buffer: Any = foreign.buffer  # memory that the kernel may write to: so many bytes, or these; read it by `.raw`
-address: Any = foreign.address  # where a `buffer` is; it must outlive the call that is told so
+# Memory that the kernel may write to: so many bytes, or these. It is read by its `.raw`.
+buffer: Any = foreign.buffer
+# Where a `buffer` is. It must outlive the call that is told so.
+address: Any = foreign.address
 _syscall: Any = foreign.syscall
 
 MACHINE = posix.uname().machine
@@ -87,6 +89,13 @@ def unshare(flags: int) -> None:
 def prctl(option: int, b: int = 0, c: int = 0, d: int = 0, e: int = 0) -> int:
     """prctl(2)"""
     return call("prctl", option, b, c, d, e)
+
+
+def prlimit(pid: int, resource: int, soft: int, hard: int) -> tuple[int, int]:
+    """prlimit(2) of another process, or of ourselves (0). Returns what it was."""
+    before = buffer(16)
+    call("prlimit64", pid, resource, soft.to_bytes(8, "little") + hard.to_bytes(8, "little"), before)
+    return int.from_bytes(before.raw[:8], "little"), int.from_bytes(before.raw[8:], "little")
 
 
 def capget() -> tuple[int, int, int]:

@@ -1,56 +1,36 @@
-"""Terminals: raw mode, window size (termios(3), ioctl_tty(2)), without the `tty` module's imports."""
+"""Terminals: raw mode, window size (ioctl_tty(2)), without the imports of `tty` and `termios`."""
 
 from __future__ import annotations
 
 import posix
-from termios import (
-    BRKINT,
-    CS8,
-    CSIZE,
-    ECHO,
-    ECHONL,
-    ICANON,
-    ICRNL,
-    IEXTEN,
-    IGNBRK,
-    IGNCR,
-    INLCR,
-    ISIG,
-    ISTRIP,
-    IXON,
-    OPOST,
-    PARENB,
-    PARMRK,
-    TCSANOW,
-    VMIN,
-    VTIME,
-    tcgetattr,
-    tcsetattr,
-)
 
 from pyrunc.kernel import syscall
-from pyrunc.kernel.const import TIOCGWINSZ, TIOCSWINSZ
+from pyrunc.kernel.const import TCGETS, TCSETS, TIOCGWINSZ, TIOCSWINSZ
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+# struct termios of the generic ABI: four words of flags (input, output, control, local), the line discipline
+# and 19 control characters
+_TERMIOS_BYTES, _CHARACTERS_AT = 36, 17
+_VTIME, _VMIN = 5, 6
+# What cfmakeraw(3) clears of the input: IGNBRK BRKINT PARMRK ISTRIP INLCR IGNCR ICRNL IXON
+_NOT_INPUT = 0o1 | 0o2 | 0o10 | 0o40 | 0o100 | 0o200 | 0o400 | 0o2000
+_OPOST = 0o1
+_CSIZE, _PARENB, _CS8 = 0o60, 0o400, 0o60
+_NOT_LOCAL = 0o10 | 0o100 | 0o2 | 0o1 | 0o100000  # ECHO ECHONL ICANON ISIG IEXTEN
 
 
-def make_raw(fd: int) -> list[Any]:
+def make_raw(fd: int) -> bytes:
     """cfmakeraw(3): every byte goes through as it is. Returns what to give `restore`."""
-    before = tcgetattr(fd)
-    mode = tcgetattr(fd)
-    mode[0] &= ~(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON)
-    mode[1] &= ~OPOST
-    mode[2] = mode[2] & ~(CSIZE | PARENB) | CS8
-    mode[3] &= ~(ECHO | ECHONL | ICANON | ISIG | IEXTEN)
-    mode[6][VMIN], mode[6][VTIME] = 1, 0
-    tcsetattr(fd, TCSANOW, mode)
+    before = syscall.ioctl_bytes(fd, TCGETS, bytes(_TERMIOS_BYTES))
+    given, output, control, local = (int.from_bytes(before[at : at + 4], "little") for at in range(0, 16, 4))
+    flags = (given & ~_NOT_INPUT, output & ~_OPOST, control & ~(_CSIZE | _PARENB) | _CS8, local & ~_NOT_LOCAL)
+    mode = bytearray(b"".join(word.to_bytes(4, "little") for word in flags) + before[16:])
+    mode[_CHARACTERS_AT + _VTIME], mode[_CHARACTERS_AT + _VMIN] = 0, 1
+    restore(fd, bytes(mode))
     return before
 
 
-def restore(fd: int, mode: list[Any]) -> None:
-    tcsetattr(fd, TCSANOW, mode)
+def restore(fd: int, mode: bytes) -> None:
+    syscall.ioctl_bytes(fd, TCSETS, mode)
 
 
 def copy_size(source: int, target: int) -> None:

@@ -6,8 +6,7 @@ Errors leave as PyruncError, with the operation's words and the JSON pointer tha
 from __future__ import annotations
 
 import posix
-from errno import EACCES, EPERM, ESRCH
-from resource import RLIM_INFINITY, prlimit
+from errno import EACCES, EINVAL, EPERM
 
 from pyrunc.errors import INTERNAL, INVALID, PyruncError
 from pyrunc.kernel import const as c
@@ -136,14 +135,13 @@ def _set_oom_score_adj(op: ops.SetOomScoreAdj, host: Host) -> None:
 
 
 def _set_rlimit(op: ops.SetRlimit, host: Host) -> None:
-    """RLIM_INFINITY is -1 in Python, and any value that large for the kernel."""
-    soft, hard = (RLIM_INFINITY if value > (1 << 63) - 1 else value for value in (op.soft, op.hard))
     try:
-        prlimit(host.pid, op.resource, (soft, hard))
-    except ValueError as error:
-        raise PyruncError(INVALID, op.describe(), op.origin, str(error)) from error
-    except ProcessLookupError as error:
-        raise OSError(ESRCH, "prlimit") from error
+        syscall.prlimit(host.pid, op.resource, op.soft, op.hard)
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+        why = "the soft limit is above the hard one"
+        raise PyruncError(INVALID, op.describe(), op.origin, why) from error
 
 
 def _run_hooks(op: ops.RunHooks, host: Host) -> None:

@@ -40,7 +40,7 @@ class Foreground:
         self.is_subreaper = subreaper
         self.console = -1
         self.notify: Any = None  # a socket of runtime.notify, until the container has said that it is ready
-        self._terminal_mode: list[Any] | None = None
+        self._terminal_mode: bytes | None = None
         if subreaper:
             syscall.prctl(PR_SET_CHILD_SUBREAPER, 1)
         self._wakeup, self._wakeup_end = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
