@@ -174,7 +174,7 @@ def change_directory(op: ops.ChangeDirectory, child: Child) -> None:
     """As root first, for a directory that the user may not search; where root may not either (NFS), as the
     user. The answer of getcwd is the proof that no descriptor led us out (CVE-2024-21626)."""
     try:
-        _change_directory(op.path)
+        posix.chdir(op.path)
     except PermissionError:
         _as_user(op.uid, op.gid, op.groups)
         try:
@@ -187,20 +187,6 @@ def change_directory(op: ops.ChangeDirectory, child: Child) -> None:
         raise OSError(ops.OUTSIDE_ROOT, "getcwd", op.path) from None
     if not here.startswith("/"):
         raise OSError(ops.OUTSIDE_ROOT, "getcwd", op.path)
-
-
-def _change_directory(path: str) -> None:
-    try:
-        posix.chdir(path)
-    except FileNotFoundError:
-        made = ""
-        for part in path.strip("/").split("/"):
-            made += "/" + part
-            try:
-                posix.mkdir(made, 0o755)
-            except FileExistsError:
-                pass
-        posix.chdir(path)
 
 
 def _as_user(uid: int, gid: int, groups: tuple[int, ...]) -> None:

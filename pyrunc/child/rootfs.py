@@ -137,6 +137,11 @@ def remount_readonly(op: ops.RemountReadonly, child: Child) -> None:
     posix.close(fd)
 
 
+def make_directory(op: ops.MakeDirectory, child: Child) -> None:
+    """Inside the root, like any name of the config."""
+    posix.close(paths.make_directories(child.root, op.path))
+
+
 def make_device(op: ops.MakeDevice, child: Child) -> None:
     """/dev of an image may be a symlink: the node is made relative to the descriptor of what that means
     inside the root (CVE-2026-41579)."""

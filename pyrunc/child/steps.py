@@ -31,6 +31,7 @@ STEPS: dict[type, Callable[[Any, Child], None]] = {
     ops.JoinNamespace: process.join_namespace,
     ops.LoopbackUp: process.loopback_up,
     ops.MakeDevice: rootfs.make_device,
+    ops.MakeDirectory: rootfs.make_directory,
     ops.MakeSymlink: rootfs.make_symlink,
     ops.MaskPath: rootfs.mask_path,
     ops.MountFilesystem: rootfs.mount_filesystem,

@@ -86,6 +86,14 @@ def read_stat(pid: int) -> Stat | None:
         return None
 
 
+def inner_pid(pid: int) -> int:
+    """The number that `pid` has in the innermost pid namespace that it is in (NSpid). Raises OSError."""
+    for line in read_text(f"/proc/{pid}/status").splitlines():
+        if line.startswith("NSpid:"):
+            return int(line.split()[-1])
+    return pid
+
+
 def is_alive(pid: int, start_time: int) -> bool:
     """Is `pid` still the process that began at `start_time`, and not a zombie?"""
     found = read_stat(pid)

@@ -36,6 +36,11 @@ def parse_signal(text: str) -> int:
     raise PyruncError(INVALID, f'unknown signal "{text}"')
 
 
+def describe_signal(number: int) -> str:
+    """strsignal(3), as Go words it: "killed", "segmentation fault"."""
+    return (_signal.strsignal(number) or f"signal {number}").lower()
+
+
 def send(pidfd: int, number: int) -> None:
     """pidfd_send_signal(2), Linux 5.1. Raises OSError."""
     _signal.pidfd_send_signal(pidfd, number)

@@ -34,7 +34,7 @@ class Host:
 
     __slots__ = ("bundle", "made_cgroups", "pid", "saved", "state_json")
 
-    def __init__(self, bundle: str, state_json: Callable[[str], bytes]) -> None:
+    def __init__(self, bundle: str, state_json: Callable[..., bytes]) -> None:
         self.bundle = bundle
         self.state_json = state_json
         self.saved: dict[str, int] = {}
@@ -46,6 +46,11 @@ class Host:
         for fd in self.saved.values():
             posix.close(fd)
         self.saved.clear()
+
+
+def no_state(_status: str, *, is_inside: bool = False) -> bytes:
+    """For a Host none of whose operations is a hook."""
+    return b""
 
 
 def apply(op: ops.Op, host: Host) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyrunc.errors import INTERNAL, PyruncError, describe_errno
+from pyrunc.kernel.signals import describe_signal
 from pyrunc.kernel.spawn import Outcome, run_program
 
 TYPE_CHECKING = False
@@ -27,7 +28,11 @@ def describe_failure(kind: str, number: int, outcome: Outcome, timeout_seconds: 
     where = f"/hooks/{kind}/{number}"
     if outcome.timed_out:
         return PyruncError(INTERNAL, what, where, f"hook ran past specified timeout of {timeout_seconds}s")
-    reason = f"exit status {outcome.status}" if outcome.status >= 0 else f"signal {-outcome.status}"
+    reason = (
+        f"exit status {outcome.status}"
+        if outcome.status >= 0
+        else f"signal: {describe_signal(-outcome.status)}"
+    )
     said = ", ".join(
         f"{name}: {text.decode('utf-8', 'backslashreplace').strip()}"
         for name, text in (("stdout", outcome.output), ("stderr", outcome.errors))

@@ -1,8 +1,8 @@
 """A mount of type `cgroup` -> operations: what the container sees of its own cgroups (reference 2.7).
 
 v2: one cgroup2 mount with a cgroup namespace, else a bind of the container's own directory. v1: a tmpfs with
-a directory per hierarchy, each a cgroup mount with a cgroup namespace, else a bind of the container's own part,
-and symlinks for hierarchies of several controllers. Hybrid: also `unified`.
+a directory per hierarchy, each a cgroup mount with a cgroup namespace, else a bind of the container's own
+part, and symlinks for hierarchies of several controllers. Hybrid: also `unified`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pyrunc.errors import DENIED, INVALID, UNSUPPORTED, PyruncError
 from pyrunc.plan import cgroup1, cgroup2
-from pyrunc.plan.devicebpf import assemble
 from pyrunc.plan.devicerules import effective_rules, plan_device_writes
 from pyrunc.plan.ops import AttachDeviceProgram, ChownCgroup, MakeCgroup, Op, OpenCgroup, WriteCgroup
 from pyrunc.record import Record
@@ -17,6 +16,7 @@ from pyrunc.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from pyrunc.oci.config import Config, Linux, Resources
     from pyrunc.plan.facts import CgroupLayout
@@ -259,7 +259,9 @@ def _plan_devices(resources: Resources | None, directory: str, unified: str) -> 
     pointer = "/linux/resources/devices"
     if not unified:
         raise _no_device_control(pointer)
-    return (AttachDeviceProgram(path=unified, program=assemble(allows_all, rules), origin=pointer),)
+    assembler: Any = __import__("pyrunc.plan.devicebpf", fromlist=("",))  # a host with v1 needs it not
+    program = assembler.assemble(allows_all, rules)
+    return (AttachDeviceProgram(path=unified, program=program, origin=pointer),)
 
 
 def _no_device_control(pointer: str) -> PyruncError:

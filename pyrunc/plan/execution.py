@@ -27,13 +27,17 @@ from pyrunc.plan.ops import (
     Tell,
 )
 from pyrunc.plan.process import EVERY_CAPABILITY, plan_process
-from pyrunc.plan.seccomp import SeccompProgram
 from pyrunc.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.plan.seccomp import SeccompProgram
 
 
 class ExecutionRequest(Record):
     """`namespaces`: CLONE_NEW* of those in which the init differs from us. `may_set_groups`: its user
-    namespace lets us. `keyring`: the name of its session keyring, or empty."""
+    namespace lets us. `keyring`: the name of its session keyring, or empty. `program`: what to execute if it
+    isn't args[0]; it is a hook's then, whose environment is its own."""
 
     namespaces: int
     may_set_groups: bool = True
@@ -63,6 +67,7 @@ def plan_execution(
         listen_fds=request.listen_fds,
         program=request.program,
         in_user_namespace=in_user_namespace,
+        adds_home=not request.program,
     )
     # Only children are born into a pid namespace that is joined; unprivileged, the user namespace gives us
     # the right to any of it, so a process between has to join that first.

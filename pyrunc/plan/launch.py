@@ -25,6 +25,7 @@ from pyrunc.plan.ops import (
     ExecStub,
     JoinCgroup,
     LoopbackUp,
+    MakeDirectory,
     MaskPath,
     MoveRoot,
     NewSession,
@@ -49,8 +50,7 @@ from pyrunc.plan.ops import (
     Tell,
     WriteSysctl,
 )
-from pyrunc.plan.process import EVERY_CAPABILITY, ProcessPlan, plan_process
-from pyrunc.plan.seccomp import compile_seccomp
+from pyrunc.plan.process import EVERY_CAPABILITY, ProcessPlan, compile_profile, plan_process
 from pyrunc.plan.stub import Stub, StubCall
 from pyrunc.record import Record
 
@@ -72,7 +72,8 @@ class LaunchRequest(Record):
 class Launch(Record):
     """`prepare`: host side, before the clone. `stage`: a process between, if not empty. `attach`: host side,
     with the child's pid. `child`: between clone and exec. `stub`: what it executes; `calls`: that, readable.
-    `program`: args[0], for sentences. Sync points stand in `attach` and `child`, Tell in one, Await in the other."""
+    `program`: args[0], for sentences. Sync points stand in `attach` and `child`: Tell in one,
+    Await in the other."""
 
     clone_flags: int
     prepare: tuple[Op, ...]
@@ -92,12 +93,11 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         raise PyruncError(INVALID, "process property must not be empty", "/process")
     namespaces = plan_namespaces(linux, facts)
     in_user_namespace = namespaces.has("user")
-    seccomp = compile_seccomp(linux.seccomp, facts.machine) if linux.seccomp else None
     plan = plan_process(
         process,
         facts=facts,
         grantable=EVERY_CAPABILITY if in_user_namespace else facts.capability_mask,
-        seccomp=seccomp,
+        seccomp=compile_profile(config, facts.machine),
         has_fifo=True,
         may_set_groups=not any(type(op).__name__ == "DenySetgroups" for op in namespaces.map),
         preserve_fds=request.preserve_fds,
@@ -211,6 +211,7 @@ def _root_steps(
         AttachRoot(takes="root", path=request.rootfs, origin="/root/path"),
         *mounts,
         *devices,
+        *((MakeDirectory(path=process.cwd, origin="/process/cwd"),) if process is not None else ()),
         *_hook_steps(config),
         *console,
         *_sysctl_steps(linux),

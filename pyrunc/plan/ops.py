@@ -404,8 +404,15 @@ class OwnStdio(Op):
     uid: int
 
 
+class MakeDirectory(Op):
+    """The working directory, made if missing while the root is writable still."""
+
+    words = "make directory {path}"
+    path: str
+
+
 class ChangeDirectory(Op):
-    """chdir to `path`, made if missing; with the rights of the user if root's don't do (NFS, FUSE). It must
+    """chdir to `path`, with the rights of the user if root's don't do (NFS, FUSE). It must
     lie inside the root (CVE-2024-21626)."""
 
     words = 'chdir to cwd ("{path}") set in config.json'

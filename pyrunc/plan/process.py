@@ -12,9 +12,15 @@ from pyrunc.kernel import const as c
 from pyrunc.oci.config import CAPABILITIES, RLIMITS, Capabilities, Process
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.ops import FillHome, FindProgram, Op, SetOomScoreAdj, SetRlimit
-from pyrunc.plan.seccomp import SeccompProgram
 from pyrunc.plan.stub import READY, STEP_SECCOMP, FilterProgram, Scratch, Stub, StubCall, Text, build_stub
 from pyrunc.record import Record, replaced
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.oci.config import Config
+    from pyrunc.plan.seccomp import SeccompProgram
 
 _NUMBER_OF = {name: number for number, name in enumerate(CAPABILITIES)}
 _DAC_OVERRIDE = 1
@@ -68,12 +74,14 @@ def plan_capabilities(wanted: Capabilities | None, grantable: int) -> Capability
     )
 
 
-def ungrantable(wanted: Capabilities | None, grantable: int) -> list[str]:
-    """Names asked for which are unknown or can't be given, for a warning."""
-    if wanted is None:
-        return []
-    names = (*wanted.bounding, *wanted.effective, *wanted.permitted, *wanted.inheritable, *wanted.ambient)
-    return sorted({name for name in names if not _mask((name,), grantable)})
+def compile_profile(config: Config, machine: str) -> SeccompProgram | None:
+    """The seccomp program of the config. Its compiler is fetched by name: it is as large as all else that a
+    launch imports for this, and containers without a profile need it not."""
+    if config.linux.seccomp is None:
+        return None
+    compiler: Any = __import__("pyrunc.plan.seccomp", fromlist=("",))
+    program: SeccompProgram = compiler.compile_seccomp(config.linux.seccomp, machine)
+    return program
 
 
 def plan_environment(env: tuple[str, ...]) -> dict[str, str]:
@@ -111,10 +119,12 @@ def plan_process(
     listen_fds: int = 0,
     program: str = "",
     in_user_namespace: bool = False,
+    adds_home: bool = True,
 ) -> ProcessPlan:
     """`grantable`: the capabilities that can be given, as a mask; `has_fifo`: wait for `start`;
     `listen_fds`: how many of the preserved descriptors are announced by LISTEN_FDS; `program`: what to
-    execute if it isn't args[0]; `in_user_namespace`: the right to raise a limit is then the host side's."""
+    execute if it isn't args[0]; `in_user_namespace`: the right to raise a limit is then the host side's;
+    `adds_home`: HOME, where it is missing, is that of the container's /etc/passwd."""
     user = process.user
     sets = plan_capabilities(process.capabilities, grantable)
     env = plan_environment(process.env)
@@ -133,7 +143,7 @@ def plan_process(
     calls = _stub_calls(
         process, sets, facts, seccomp, channel, has_fifo, may_set_groups, bool(outside), in_user_namespace
     )
-    wants_home = not env.get("HOME")
+    wants_home = adds_home and not env.get("HOME")
     if wants_home:
         env.pop("HOME", None)
     stub = build_stub(

@@ -202,7 +202,9 @@ def begin(request: CreateRequest, *, is_detached: bool) -> Begun:
 def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], object]]) -> Begun:
     lock, state = _reserve(request, planned, undo)
     box = [state]
-    host = Host(request.bundle, lambda status: hook_text(box[0], status))
+    host = Host(
+        request.bundle, lambda status, is_inside=False: hook_text(box[0], status, is_inside=is_inside)
+    )
     undo.append(host.close)
     fifo = posix.open(f"{store.directory(request.state_root, request.id)}/{store.FIFO}", _FIFO_FLAGS)
     undo.append(lambda: posix.close(fifo))

@@ -9,7 +9,7 @@ from pyrunc.errors import INVALID, WRONG_STATE, PyruncError, doing
 from pyrunc.files import read_whole
 from pyrunc.kernel import fds
 from pyrunc.kernel.procfs import is_alive, read_text
-from pyrunc.linux.apply import Host, apply
+from pyrunc.linux.apply import Host, apply, no_state
 from pyrunc.linux.facts import probe
 from pyrunc.oci.config import CAPABILITIES, Capabilities, Config, Process, User, parse_config
 from pyrunc.oci.validate import parse_valid_process
@@ -18,7 +18,7 @@ from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.launch import Launch
 from pyrunc.plan.namespaces import KINDS
 from pyrunc.plan.ops import OpenCgroup
-from pyrunc.plan.seccomp import compile_seccomp
+from pyrunc.plan.process import compile_profile
 from pyrunc.record import Record, replaced
 from pyrunc.runtime import spawn, store
 from pyrunc.runtime.bundle import rule_facts
@@ -57,6 +57,7 @@ class ExecRequest(Record):
 
 def exec_process(request: ExecRequest) -> int:
     """The exit code of the process; 0 at once when detached. Raises PyruncError."""
+    passed, preserved = listen_fds(request.preserve_fds)
     state = store.load(request.state_root, request.id)
     status = status_of(request.state_root, state)
     require("exec", request.id, status)
@@ -73,7 +74,6 @@ def exec_process(request: ExecRequest) -> int:
     try:
         if not is_alive(state.pid, state.start_time):
             raise PyruncError(WRONG_STATE, "cannot exec in a stopped container")
-        passed, preserved = listen_fds(request.preserve_fds)
         launch = plan_inside(
             state, config, process, facts, cgroup=request.cgroup, preserved=preserved, passed=passed
         )
@@ -84,7 +84,7 @@ def exec_process(request: ExecRequest) -> int:
 
 def open_inside(state: store.State, init: int) -> Host:
     """What a plan of an execution takes from the host side."""
-    host = Host(state.bundle, lambda _status: b"")
+    host = Host(state.bundle, no_state)
     host.saved["init"] = posix.dup(init)
     host.saved["root"] = posix.open(f"/proc/{state.pid}/root", posix.O_RDONLY | posix.O_CLOEXEC)
     return host
@@ -102,12 +102,11 @@ def plan_inside(
     passed: int = 0,
 ) -> Launch:
     """A process in the container that `state` is of: where its init is now, with the config's profile."""
-    seccomp = config.linux.seccomp
     return plan_execution(
         process,
         facts,
         _cgroups(cgroup, state),
-        compile_seccomp(seccomp, facts.machine) if seccomp else None,
+        compile_profile(config, facts.machine),
         ExecutionRequest(
             namespaces=_other_namespaces(state.pid),
             may_set_groups=_may_set_groups(state.pid),

@@ -92,12 +92,14 @@ class Foreground:
             watch.register(pidfd, POLLIN)
             if self.notify is not None:
                 watch.register(self.notify.fd, POLLIN)
-            interests = {}
+            # The pty's master is the source of one pump and the target of the other.
+            interests: dict[int, int] = {}
             for pump in self.pumps:
                 fd, event = pump.interest()
                 if fd >= 0:
-                    watch.register(fd, event)
-                    interests[fd] = pump
+                    interests[fd] = interests.get(fd, 0) | event
+            for fd, event in interests.items():
+                watch.register(fd, event)
             ended = False
             for fd, event in watch.poll():
                 if fd == self._wakeup:
@@ -107,7 +109,8 @@ class Foreground:
                 elif self.notify is not None and fd == self.notify.fd:
                     self._take_notice()
                 else:
-                    interests[fd].step(event)
+                    for pump in self.pumps:
+                        pump.step(fd, event)
             status = self._reap(pid, ended)
             if status is not None:
                 return status
@@ -171,10 +174,11 @@ class _Pump:
         """The descriptor to watch now, and for what; -1 when it is over."""
         return (self.target, POLLOUT) if self.waiting else (self.source, POLLIN)
 
-    def step(self, event: int) -> None:
+    def step(self, fd: int, event: int) -> None:
         if self.waiting:
-            self._write()
-        elif event & (POLLIN | POLLHUP | POLLERR):
+            if fd == self.target and event & (POLLOUT | POLLERR | POLLHUP):
+                self._write()
+        elif fd == self.source and event & (POLLIN | POLLHUP | POLLERR):
             self._read()
 
     def _read(self) -> bool:

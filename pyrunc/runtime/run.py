@@ -6,7 +6,7 @@ import posix
 
 from pyrunc.kernel import fds
 from pyrunc.record import replaced
-from pyrunc.runtime.create import Begun, CreateRequest, begin
+from pyrunc.runtime.create import Begun, CreateRequest, begin, listen_fds
 from pyrunc.runtime.delete import delete
 from pyrunc.runtime.foreground import Foreground
 from pyrunc.runtime.start import start
@@ -14,6 +14,7 @@ from pyrunc.runtime.start import start
 
 def run(request: CreateRequest, *, detach: bool, keep: bool, subreaper: bool) -> int:
     """The exit code of the container, 0 when detached. Raises PyruncError, and leaves nothing then."""
+    listen_fds(request.preserve_fds)  # before we open any descriptor that could be taken for one of those
     if detach:
         begin(request, is_detached=True).close()
         _start_or_delete(request)

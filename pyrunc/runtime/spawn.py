@@ -197,7 +197,7 @@ def _tell(born: Born, point: str, host: Host) -> None:
             return
         fd = posix.memfd_create("pyrunc-state", c.MFD_CLOEXEC)
         try:
-            posix.write(fd, host.state_json("creating"))
+            posix.write(fd, host.state_json("creating", is_inside=True))
             fds.send(born.channel, channel.POINTS[point], (fd,))
         finally:
             posix.close(fd)

@@ -62,7 +62,7 @@ def _run_inside(state: store.State, config: Config, process: Process, hook: Hook
         host.close()
         try:
             spawn.await_exec(born)
-            text = hook_text(state, CREATED)
+            text = hook_text(state, CREATED, is_inside=True)
             outcome = programs.attend(
                 born.pid, born.pidfd, to_stdin, from_stdout, from_stderr, text, hook.timeout_seconds
             )

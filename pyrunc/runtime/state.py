@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyrunc.jsonio import dumps
+from pyrunc.kernel.procfs import inner_pid
 from pyrunc.linux.cgroups.freezer import is_frozen
 from pyrunc.oci.state import make_hook_state, make_state
 from pyrunc.runtime import store
@@ -37,12 +38,13 @@ def document(state: store.State, status: str, owner: str = "") -> dict[str, Any]
     )
 
 
-def hook_text(state: store.State, status: str) -> bytes:
-    """The state as the specification has it, for a hook's stdin."""
+def hook_text(state: store.State, status: str, *, is_inside: bool = False) -> bytes:
+    """The state as the specification has it, for a hook's stdin. Its pid is the one that the hook sees: that
+    of the container's own pid namespace for one which runs `is_inside` (runtime.md, State)."""
     found = make_hook_state(
         id=state.id,
         status=status,
-        pid=0 if status == STOPPED else state.pid,
+        pid=0 if status == STOPPED else (inner_pid(state.pid) if is_inside else state.pid),
         bundle=state.bundle,
         annotations=dict(state.annotations),
     )

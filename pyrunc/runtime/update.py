@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from pyrunc.linux.apply import Host, apply
+from pyrunc.linux.apply import Host, apply, no_state
 from pyrunc.linux.cgroups.files import read_existing
 from pyrunc.linux.facts import probe
 from pyrunc.oci.validate import parse_valid_resources
@@ -29,7 +29,7 @@ def update(state_root: str, container_id: str, document: dict[str, Any]) -> None
     try:
         require("update", container_id, status_of(state_root, state))
         current = read_existing(files_to_read(resources, state.cgroup_paths))
-        host = Host(state.bundle, lambda _status: b"")
+        host = Host(state.bundle, no_state)
         for op in plan_update(resources, facts.cgroups, state.cgroup_paths, current):
             apply(op, host)
     finally:

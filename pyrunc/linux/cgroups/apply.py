@@ -6,13 +6,16 @@ import posix
 from errno import E2BIG, EACCES, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EPERM, EROFS
 
 from pyrunc.errors import CONFLICT, UNSUPPORTED, WRONG_STATE, PyruncError, describe_errno
-from pyrunc.kernel import bpf
 from pyrunc.kernel.const import O_PATH
 from pyrunc.kernel.procfs import read_text
 from pyrunc.linux.cgroups import freezer
 from pyrunc.linux.cgroups.files import read_if_there, write_file
 from pyrunc.linux.cgroups.processes import processes_below
 from pyrunc.plan.ops import AttachDeviceProgram, ChownCgroup, MakeCgroup, Op, OpenCgroup, WriteCgroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _DELEGATE_FILE = "/sys/kernel/cgroup/delegate"
 _DELEGATED_BEFORE_4_15 = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
@@ -250,6 +253,7 @@ def _refused(op: WriteCgroup, path: str, value: str, code: int) -> PyruncError:
 
 def attach_device_program(op: AttachDeviceProgram) -> None:
     """The new program is there before the old ones go: at no moment is more allowed than either permits."""
+    bpf: Any = __import__("pyrunc.kernel.bpf", fromlist=("",))  # a host with v1 needs it not
     opened: list[int] = []
     try:
         cgroup = posix.open(op.path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
