@@ -11,6 +11,8 @@ from support.marks import deviation
 
 # A program gets its controlling terminal from the caller, as from a login shell.
 OWN_SESSION = ("setsid", "--ctty", "--wait")
+# In the foreground runc sets the size when the program runs already: ask until there is one.
+SIZE = "until stty size 2>/dev/null; do sleep 0.01; done"
 
 
 @pytest.fixture
@@ -158,7 +160,7 @@ def test_run_under_a_terminal(runtime, with_terminal):
     size is the user's, and the user's terminal is sane again at the end."""
     with open_terminal(31, 101) as (terminal, slave):
         before = subprocess.check_output(["stty", "-a"], stdin=slave)
-        id = runtime.prepare(with_terminal, "sh", "-c", "stty size; read line; echo got $line; exit 5")
+        id = runtime.prepare(with_terminal, "sh", "-c", f"{SIZE}; read line; echo got $line; exit 5")
         process = runtime.popen(
             "run", "--bundle", with_terminal.path, id,
             prefix=OWN_SESSION, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
@@ -171,11 +173,10 @@ def test_run_under_a_terminal(runtime, with_terminal):
 
 
 def test_exec_under_a_terminal(runtime, running):
-    """runc sets the size when the command runs already, so that it asks until there is one."""
     with open_terminal(29, 99) as (terminal, slave):
         process = runtime.popen(
             "exec", "-t", running.id, "sh", "-c",
-            "tty; until stty size; do sleep 0.01; done; read line; echo got $line; exit 6",
+            f"tty; {SIZE}; read line; echo got $line; exit 6",
             prefix=OWN_SESSION, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
         )  # fmt: skip
         terminal.expect("/dev/pts/0")

@@ -1,7 +1,7 @@
 """Bundles: a throw-away rootfs around a copy of a static busybox, and a config.json held as a dict.
 
-Applet links are relative and the busybox is a copy of our own: whatever a container, or a runtime with a
-bug, writes through them, the host's busybox is not at their end.
+Applets are links to a busybox of our own, inside the rootfs: whatever a container, or a runtime with a bug,
+writes through them, the host's busybox is not at their end.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def default_config() -> dict[str, Any]:
 @functools.cache
 def _applets() -> tuple[str, ...]:
     listed = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split()
-    return tuple(name for name in listed if name != "busybox")
+    return tuple(name for name in listed if name not in ("busybox", "sh"))
 
 
 def make_rootfs(rootfs: Path) -> Path:
@@ -88,8 +88,9 @@ def make_rootfs(rootfs: Path) -> Path:
     (rootfs / "tmp").chmod(0o1777)
     (rootfs / "root").chmod(0o700)
     shutil.copy(BUSYBOX, rootfs / "bin/busybox")
-    for name in _applets():
-        os.symlink("busybox", rootfs / "bin" / name)
+    os.symlink("busybox", rootfs / "bin/sh")
+    for name in _applets():  # ext4 takes 7 ms for these, and 100 for as many symbolic links
+        os.link(rootfs / "bin/busybox", rootfs / "bin" / name)
     (rootfs / "etc/passwd").write_text(
         "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n"
     )
