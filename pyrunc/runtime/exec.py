@@ -27,11 +27,16 @@ from pyrunc.runtime.foreground import Foreground
 from pyrunc.runtime.lifecycle import PAUSED, require
 from pyrunc.runtime.state import status_of
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _LAST_ID = (1 << 32) - 2
 
 
 class ExecRequest(Record):
-    """As on the command line. `process_file` names a process object, which then says it all."""
+    """As on the command line. `process_file` names a process object, which then says it all. `console_fd` and
+    `stand_in` as in CreateRequest."""
 
     id: str
     state_root: str
@@ -46,6 +51,8 @@ class ExecRequest(Record):
     detach: bool = False
     pid_file: str = ""
     console_socket: str = ""
+    console_fd: int = -1
+    stand_in: Callable[[], tuple[tuple[int, int], ...]] | None = None
     pidfd_socket: str = ""
     process_label: str = ""
     apparmor: str = ""
@@ -57,6 +64,28 @@ class ExecRequest(Record):
 
 def exec_process(request: ExecRequest) -> int:
     """The exit code of the process; 0 at once when detached. Raises PyruncError."""
+    if request.detach:
+        begin_exec(request).close()
+        return 0
+    foreground = Foreground(subreaper=False)
+    ours, theirs = fds.socket_pair()
+    try:
+        request = replaced(request, console_fd=theirs, stand_in=foreground.replace_terminals)
+        born = begin_exec(request)
+        try:
+            if born.launch.has_terminal:
+                foreground.take_console(ours)
+            return foreground.wait(born.pid, born.pidfd)
+        finally:
+            born.close()
+    finally:
+        posix.close(ours)
+        posix.close(theirs)
+        foreground.close()
+
+
+def begin_exec(request: ExecRequest) -> spawn.Born:
+    """Returns when the program is executed, as a child of ours. Raises PyruncError."""
     passed, preserved = listen_fds(request.preserve_fds)
     state = store.load(request.state_root, request.id)
     status = status_of(request.state_root, state)
@@ -77,9 +106,40 @@ def exec_process(request: ExecRequest) -> int:
         launch = plan_inside(
             state, config, process, facts, cgroup=request.cgroup, preserved=preserved, passed=passed
         )
-        return _launch(request, state, launch, init)
+        return _spawn(request, launch, open_inside(state, init))
     finally:
         posix.close(init)
+
+
+def _spawn(request: ExecRequest, launch: Launch, host: Host) -> spawn.Born:
+    born = None
+    try:
+        if launch.has_terminal:
+            host.saved["console"] = _open_console(request)
+        elif request.stand_in is not None:
+            host.saved |= {f"stdio/{stream}": fd for stream, fd in request.stand_in()}
+        for op in launch.prepare:
+            apply(op, host)
+        born = spawn.clone(launch, host)
+        host.pid = born.pid
+        spawn.attend(born, host)
+        spawn.await_exec(born)
+        hand_out(request.pidfd_socket, request.pid_file, born, b"setns")
+        return born
+    except BaseException:
+        if born is not None:
+            born.kill()
+            born.close()
+        raise
+    finally:
+        host.close()
+
+
+def _open_console(request: ExecRequest) -> int:
+    if request.console_fd >= 0:
+        return posix.dup(request.console_fd)
+    with doing("connect to console socket", request.console_socket):
+        return fds.connect_stream(request.console_socket)
 
 
 def open_inside(state: store.State, init: int) -> Host:
@@ -116,57 +176,6 @@ def plan_inside(
             listen_fds=passed,
         ),
     )
-
-
-def _launch(request: ExecRequest, state: store.State, launch: Launch, init: int) -> int:
-    host = open_inside(state, init)
-    try:
-        if request.detach:
-            if launch.has_terminal:
-                with doing("connect to console socket", request.console_socket):
-                    host.saved["console"] = fds.connect_stream(request.console_socket)
-            _spawn(request, launch, host).close()
-            return 0
-        return _stay(request, launch, host)
-    finally:
-        host.close()
-
-
-def _spawn(request: ExecRequest, launch: Launch, host: Host) -> spawn.Born:
-    """Returns when the program is executed."""
-    for op in launch.prepare:
-        apply(op, host)
-    born = spawn.clone(launch, host)
-    host.pid = born.pid
-    try:
-        spawn.attend(born, host)
-        spawn.await_exec(born)
-        hand_out(request.pidfd_socket, request.pid_file, born, b"setns")
-    except BaseException:
-        born.kill()
-        born.close()
-        raise
-    return born
-
-
-def _stay(request: ExecRequest, launch: Launch, host: Host) -> int:
-    foreground = Foreground(subreaper=False)
-    ours, theirs = fds.socket_pair()
-    host.saved["console"] = theirs
-    try:
-        if not launch.has_terminal:
-            host.saved |= {f"stdio/{stream}": fd for stream, fd in foreground.replace_terminals()}
-        born = _spawn(request, launch, host)
-        host.close()
-        try:
-            if launch.has_terminal:
-                foreground.take_console(ours)
-            return foreground.wait(born.pid, born.pidfd)
-        finally:
-            born.close()
-    finally:
-        posix.close(ours)
-        foreground.close()
 
 
 def _require_console(request: ExecRequest, process: Process) -> None:
