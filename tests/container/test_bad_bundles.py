@@ -13,7 +13,7 @@ def refused(runtime, bundle, *words, verb="create"):
     for verb in ("create", "run"):
         done = runtime(verb, "--bundle", bundle.path, runtime.remember(bundle.id))
         done.failed(*words)
-        assert len(done.stderr.strip().splitlines()) == 1, done
+        assert len(done.complaints) == 1, done
         assert "Traceback" not in done.stderr
         assert "panic" not in done.stderr
         runtime("state", bundle.id).failed("container does not exist")
@@ -234,7 +234,7 @@ def install_bad(bundle, name):
 def test_a_program_that_cannot_run(runtime, bundle, name):
     words = install_bad(bundle, name)
     done = runtime.run(bundle, "/usr/bin/program").failed(words)
-    assert len(done.stderr.strip().splitlines()) == 1, done
+    assert len(done.complaints) == 1, done
     assert "/usr/bin/program" in done.stderr
     runtime("state", bundle.id).failed("container does not exist")
 
@@ -247,7 +247,7 @@ def test_a_program_that_cannot_run_by_exec(runtime, bundle, name):
     words = install_bad(bundle, name)
     runtime.launch(bundle, "sleep", "1000")
     done = runtime.exec(bundle, "/usr/bin/program").failed(words, status=255)
-    assert len(done.stderr.strip().splitlines()) == 1, done
+    assert len(done.complaints) == 1, done
     assert runtime.status(bundle) == "running"
 
 

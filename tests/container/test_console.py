@@ -215,11 +215,6 @@ def test_keys_go_to_the_program_not_to_the_runtime(runtime, with_terminal):
         assert process.wait(10) == 3
 
 
-def test_run_with_a_terminal_needs_one_of_its_own(runtime, with_terminal):
-    runtime.run(with_terminal, "true", input="", start_new_session=True).failed("/dev/tty")
-    assert not (runtime.root / with_terminal.id).exists()
-
-
 def test_a_terminal_in_a_user_namespace(runtime, with_terminal, socket):
     with_terminal.map_ids()
     with_terminal.process["user"] = {"uid": 5, "gid": 5}

@@ -350,9 +350,9 @@ def test_it_cannot_be_traced_by_the_container_before_it_is_confined(runtime, bun
     bundle.allow("CAP_SYS_PTRACE")
     created = runtime.launch(
         bundle, "sh", "-c",
-        "echo ready; while :; do for p in /proc/[0-9]*; do "
-        'case $p in /proc/1|/proc/$$) ;; *) ls -l $p/fd 2>/dev/null | grep -E "/run|state|pyrunc" ;; esac; '
-        "done; done",
+        "echo ready; while :; do for p in /proc/[0-9]*; do case $p in /proc/1|/proc/$$) ;; "
+        "*) ls -l $p/fd 2>/dev/null | grep -E ' ([3-9]|[0-9]{2,}) -> .*(state|pyrunc|cgroup)' ;; "
+        "esac; done; done",
     )  # fmt: skip
     until(lambda: created.stdout.startswith("ready\n"), "it looks")
     for _ in range(5):

@@ -371,12 +371,9 @@ def test_the_bundle_may_itself_be_the_rootfs(runtime, bundle):
 
 
 def test_the_hosts_files_are_out_of_reach(runtime, bundle, work):
-    answers = runtime.ask(
-        bundle, up="ls -d /../../../..$PWD/bin", host=f"ls {work} || true", mounts=MOUNTINFO,
-        fds="for fd in /proc/self/fd/*; do readlink $fd; done | grep ^/ | grep -v ^/proc/ || true",
-    )  # fmt: skip
+    answers = runtime.ask(bundle, up="ls -d /../../../../bin", host=f"ls {work} || true", mounts=MOUNTINFO)
+    assert answers["up"] == "/../../../../bin"
     assert "No such file" in answers["host"]
-    assert answers["fds"] in ("", "/dev/null")
     assert not [m for m in mounts(answers["mounts"]) if m.target.startswith(str(work))]
 
 

@@ -73,7 +73,7 @@ def test_several_namespaces_by_path(runtime, new_bundle, donor):
         ({"type": "network", "path": "/proc/self/ns/uts"}, ""),
         ({"type": "ipc", "path": "/no/such"}, "no such file or directory"),
         ({"type": "uts", "path": "/etc/passwd"}, ""),
-        ({"type": "nonsense"}, "nonsense"),
+        ({"type": "nonsense"}, "namespace"),
     ],
     ids=["wrong type", "missing", "no namespace", "unknown"],
 )

@@ -70,6 +70,11 @@ class Done:
         """All of its words, without the quoting of a log line."""
         return (self.stdout + self.stderr).replace('\\"', '"')
 
+    @property
+    def complaints(self) -> list[str]:
+        """The lines of standard error that say what failed; a hint may follow one."""
+        return [line for line in self.stderr.splitlines() if line and not line.startswith("hint: ")]
+
     def __repr__(self) -> str:
         return f"<rc {self.returncode}: {self.argv}\n stdout: {self.stdout}\n stderr: {self.stderr}>"
 
