@@ -14,7 +14,7 @@ parent                                child (then the stub)
 
 from __future__ import annotations
 
-POINTS = {"mapped": b"M", "prepared": b"P", "hooks run": b"H", "ready": b"R", "go": b"G"}
+POINTS = {"mapped": b"M", "prepared": b"P", "hooks run": b"H", "filtered": b"N", "ready": b"R", "go": b"G"}
 STEP_FAILED, CALL_FAILED, CHILD_PID, HOOK_FAILED = b"E", b"S", b"C", b"F"
 
 

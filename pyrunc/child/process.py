@@ -29,6 +29,12 @@ def join_cgroup(op: ops.JoinCgroup, child: Child) -> None:
     posix.write(child.saved[op.takes], b"0")
 
 
+def close_cgroups(_op: ops.CloseCgroups, child: Child) -> None:
+    """What leads to the host's cgroups is not in the hands of whoever is born after us."""
+    for name in [name for name in child.saved if name.startswith("cgroup/")]:
+        posix.close(child.saved.pop(name))
+
+
 def join_namespace(op: ops.JoinNamespace, child: Child) -> None:
     syscall.setns(child.saved[op.takes], op.flags)
 
@@ -200,7 +206,7 @@ def find_program(op: ops.FindProgram, child: Child) -> None:
     that was found, by the kernel's own check then."""
     if op.as_user:
         _as_user(op.uid, op.gid, op.groups)
-    refused = 0
+    refused, missing = 0, ENOENT
     try:
         for candidate, address in zip(op.candidates, op.addresses, strict=True):
             try:
@@ -210,14 +216,17 @@ def find_program(op: ops.FindProgram, child: Child) -> None:
             except OSError as error:
                 if error.errno not in (EACCES, EPERM, ENOENT, ENOTDIR):
                     raise
-                refused = EACCES if error.errno in (EACCES, EPERM) else refused
+                if error.errno in (EACCES, EPERM):
+                    refused = EACCES
+                elif len(op.candidates) == 1:
+                    missing = error.errno
                 continue
             posix.pwrite(child.stub, address.to_bytes(8, "little"), op.slot)
             return
     finally:
         if op.as_user:
             syscall.set_filesystem_ids(0, 0)
-    raise OSError(refused or ENOENT, "execve")
+    raise OSError(refused or missing, "execve")
 
 
 def fill_home(op: ops.FillHome, child: Child) -> None:

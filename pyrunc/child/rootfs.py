@@ -115,6 +115,8 @@ def move_mount(op: ops.MoveMount, child: Child) -> None:
         target = paths.make_directories(child.root, op.target)
     else:
         target = paths.make_file(child.root, op.target)
+        if S_ISDIR(posix.stat(target).st_mode):
+            raise OSError(ENOTDIR, "mount", op.target)  # the kernel only says EINVAL
     _refuse_bad_target(child, target, op.may_cover_proc)
     syscall.move_mount(tree, target)
     posix.close(target)

@@ -24,6 +24,7 @@ STEPS: dict[type, Callable[[Any, Child], None]] = {
     ops.ChangeDirectory: process.change_directory,
     ops.ChangeRoot: rootfs.change_root,
     ops.ChangeRootTo: rootfs.change_root_to,
+    ops.CloseCgroups: process.close_cgroups,
     ops.ExecStub: process.exec_stub,
     ops.FillHome: process.fill_home,
     ops.FindProgram: process.find_program,

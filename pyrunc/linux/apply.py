@@ -29,10 +29,10 @@ _USER_NAMESPACE_HINT = (
 
 class Host:
     """What the host-side operations of one launch share. `saved`: descriptors by their names in the plan;
-    `pid`: the child's, once there is one; `state_json` makes the state for hooks; `made_cgroups`: those that
-    weren't there before, in the form that a container's state has."""
+    `pid`, `pidfd`: the child's, once there is one; `state_json` makes the state for hooks; `made_cgroups`:
+    those that weren't there before, in the form that a container's state has."""
 
-    __slots__ = ("bundle", "made_cgroups", "pid", "saved", "state_json")
+    __slots__ = ("bundle", "made_cgroups", "pid", "pidfd", "saved", "state_json")
 
     def __init__(self, bundle: str, state_json: Callable[..., bytes]) -> None:
         self.bundle = bundle
@@ -40,6 +40,7 @@ class Host:
         self.saved: dict[str, int] = {}
         self.made_cgroups: list[tuple[str, str]] = []
         self.pid = 0
+        self.pidfd = -1
 
     def close(self) -> None:
         """What the child needed has been inherited by it."""
@@ -153,6 +154,11 @@ def _run_hooks(op: ops.RunHooks, host: Host) -> None:
     run_hooks(op.kind, op.hooks, host.state_json("creating"), host.bundle)
 
 
+def _send_listener(op: ops.SendListener, host: Host) -> None:
+    agent: Any = __import__("pyrunc.linux.seccomp_agent", fromlist=("",))  # few containers have one
+    agent.hand_over(host.pid, host.pidfd, op.path, op.metadata, host.state_json("creating"))
+
+
 def _make_cgroup(op: ops.MakeCgroup, host: Host) -> None:
     """What was there before us isn't ours to remove if the launch fails."""
     if cgroups.make_cgroup(op):
@@ -168,6 +174,7 @@ _DO: dict[type, Callable[[Any, Host], None]] = {
     ops.SetOomScoreAdj: _set_oom_score_adj,
     ops.SetRlimit: _set_rlimit,
     ops.RunHooks: _run_hooks,
+    ops.SendListener: _send_listener,
     ops.MakeCgroup: _make_cgroup,
     ops.WriteCgroup: lambda op, _host: cgroups.write_cgroup(op),
     ops.AttachDeviceProgram: lambda op, _host: cgroups.attach_device_program(op),

@@ -14,10 +14,12 @@ from pyrunc.plan.ops import (
     Await,
     BecomeRoot,
     ChangeRootTo,
+    CloseCgroups,
     ExecStub,
     JoinCgroup,
     JoinNamespace,
     NewSession,
+    Op,
     OpenCgroup,
     OpenConsole,
     OpenRoot,
@@ -37,11 +39,13 @@ if TYPE_CHECKING:
 class ExecutionRequest(Record):
     """`namespaces`: CLONE_NEW* of those in which the init differs from us. `may_set_groups`: its user
     namespace lets us. `keyring`: the name of its session keyring, or empty. `program`: what to execute if it
-    isn't args[0]; it is a hook's then, whose environment is its own."""
+    isn't args[0]; it is a hook's then, whose environment is its own. `is_watched`: processes of the container
+    have CAP_SYS_PTRACE over ours."""
 
     namespaces: int
     may_set_groups: bool = True
     keyring: str = ""
+    is_watched: bool = False
     program: str = ""
     preserve_fds: int = 0
     listen_fds: int = 0
@@ -52,9 +56,11 @@ def plan_execution(
     facts: HostFacts,
     cgroup: tuple[OpenCgroup, ...],
     seccomp: SeccompProgram | None,
+    listener: tuple[Op, ...],
     request: ExecutionRequest,
 ) -> Launch:
-    """Descriptors that the host side has to have: "init", a pidfd, and "root", where mounts are ours too."""
+    """`listener`: the steps of launch.listener_steps. Descriptors that the host side has to have: "init", a
+    pidfd, and "root", where mounts are ours too."""
     in_user_namespace = bool(request.namespaces & c.CLONE_NEWUSER)
     plan = plan_process(
         process,
@@ -75,12 +81,18 @@ def plan_execution(
     if not facts.is_privileged:
         staged |= request.namespaces & c.CLONE_NEWUSER
     joined = request.namespaces & ~staged
+    if request.is_watched:
+        cgroup = tuple(_by_file(op) for op in cgroup)
+    joins = tuple(JoinCgroup(takes=op.saves) for op in cgroup if op.saves != "cgroup")
+    # Who may trace us may take our descriptors. So that none which leads to the host's cgroups is there to be
+    # taken, a process that they can't see joins those, and closes them, before the child is born among them.
+    before = (*joins, CloseCgroups()) if request.is_watched else ()
     has_user = bool(in_user_namespace)
     enter = (OpenRoot(),) if request.namespaces & c.CLONE_NEWNS else (ChangeRootTo(takes="root"), OpenRoot())
     child = (
         ResetSignals(),
         SetDumpable(value=False),
-        *(JoinCgroup(takes=op.saves) for op in cgroup if op.saves != "cgroup"),
+        *(() if request.is_watched else joins),
         *((JoinNamespace(takes="init", flags=joined),) if joined else ()),
         *((BecomeRoot(drop_groups=request.may_set_groups),) if has_user else ()),
         *enter,
@@ -91,10 +103,11 @@ def plan_execution(
         ExecStub(preserve=request.preserve_fds),
     )
     waits = (Await(point="ready"), *plan.outside, Tell(point="go")) if plan.outside else ()
+    waits = (*listener, *waits)
     return Launch(
         clone_flags=0,
         prepare=cgroup,
-        stage=(JoinNamespace(takes="init", flags=staged),) if staged else (),
+        stage=(*before, *((JoinNamespace(takes="init", flags=staged),) if staged else ())),
         attach=waits,
         child=child,
         stub=plan.stub,
@@ -102,6 +115,13 @@ def plan_execution(
         program=request.program or process.args[0],
         has_terminal=process.terminal,
     )
+
+
+def _by_file(op: OpenCgroup) -> OpenCgroup:
+    """The unified hierarchy is joined through a file, too, instead of being born into the directory."""
+    if not op.is_unified:
+        return op
+    return OpenCgroup(path=f"{op.path}/cgroup.procs", saves="cgroup/unified", origin=op.origin)
 
 
 def _console(process: Process) -> tuple[OpenConsole, ...]:

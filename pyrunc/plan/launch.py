@@ -39,6 +39,7 @@ from pyrunc.plan.ops import (
     ReopenNull,
     ResetSignals,
     RunHooks,
+    SendListener,
     SessionKeyring,
     SetDomainname,
     SetDumpable,
@@ -152,6 +153,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         *scores,
         *((Tell(point="mapped"),) if "user" in namespaces.own else ()),
         *_host_hook_steps(config),
+        *listener_steps(linux),
         Await(point="ready"),
         *(op for op in plan.outside if op not in scores),
     )
@@ -252,6 +254,17 @@ def _host_hook_steps(config: Config) -> tuple[Op, ...]:
             RunHooks(kind="createRuntime", hooks=hooks.create_runtime, origin="/hooks/createRuntime")
         )
     return (*steps, Tell(point="hooks run"))
+
+
+def listener_steps(linux: Linux) -> tuple[Op, ...]:
+    """The host side's part where the seccomp profile has notifications; the stub's is in plan.process."""
+    seccomp = linux.seccomp
+    if seccomp is None or not any(item.action == "SCMP_ACT_NOTIFY" for item in seccomp.syscalls):
+        return ()
+    send = SendListener(
+        path=seccomp.listener_path, metadata=seccomp.listener_metadata, origin="/linux/seccomp/listenerPath"
+    )
+    return (Await(point="filtered"), send, Tell(point="go"))
 
 
 def _sysctl_steps(linux: Linux) -> tuple[Op, ...]:

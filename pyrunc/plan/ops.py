@@ -150,6 +150,14 @@ class SetRlimit(Op):
     hard: int
 
 
+class SendListener(Op):
+    """Take the seccomp listener of the child and hand it to the agent at the socket `path`."""
+
+    words = "hand the seccomp listener to {path}"
+    path: str
+    metadata: str
+
+
 class RunHooks(Op):
     """The hooks of one kind, in order. On the host side; createContainer's in the child, before the pivot."""
 
@@ -166,6 +174,12 @@ class JoinCgroup(Op):
 
     words = "join what is open as {takes}"
     takes: str
+
+
+class CloseCgroups(Op):
+    """Close what JoinCgroup was done with."""
+
+    words = "close what led to the cgroups"
 
 
 class Await(Op):

@@ -12,7 +12,17 @@ from pyrunc.kernel import const as c
 from pyrunc.oci.config import CAPABILITIES, RLIMITS, Capabilities, Process
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.ops import FillHome, FindProgram, Op, SetOomScoreAdj, SetRlimit
-from pyrunc.plan.stub import READY, STEP_SECCOMP, FilterProgram, Scratch, Stub, StubCall, Text, build_stub
+from pyrunc.plan.stub import (
+    FILTERED,
+    READY,
+    STEP_SECCOMP,
+    FilterProgram,
+    Scratch,
+    Stub,
+    StubCall,
+    Text,
+    build_stub,
+)
 from pyrunc.record import Record, replaced
 
 TYPE_CHECKING = False
@@ -218,6 +228,7 @@ def _stub_calls(
     origin = process.origin
     calls: list[StubCall] = [] if in_user_namespace else _limit_calls(process)
     filtering: tuple[StubCall, ...] = ()
+    has_listener = seccomp is not None and seccomp.has_listener
     if seccomp is not None:
         program = FilterProgram(instructions=seccomp.instructions)
         filtering = (
@@ -228,6 +239,12 @@ def _stub_calls(
                 origin="/linux/seccomp",
             ),
         )
+    if has_listener:
+        # The host side takes the listener from us and hands it over before we go on under the filter.
+        filtering += (
+            StubCall(call="write", args=(channel, Text(data=FILTERED), len(FILTERED))),
+            StubCall(call="read", args=(channel, Scratch(), 1)),
+        )
     if not process.no_new_privileges:
         calls += filtering
     calls += _credential_calls(process, sets, facts.last_capability, may_set_groups)
@@ -235,6 +252,8 @@ def _stub_calls(
         calls.append(
             StubCall(call="prctl", args=(c.PR_SET_NO_NEW_PRIVS, 1), origin=f"{origin}/noNewPrivileges")
         )
+        if has_listener:
+            calls += filtering
     if has_fifo:
         fifo = channel + 1
         calls += [
@@ -250,7 +269,7 @@ def _stub_calls(
                 StubCall(call="read", args=(channel, Scratch(), 1)),
             ]
         calls.append(StubCall(call="fcntl", args=(channel, c.F_SETFD, c.FD_CLOEXEC)))
-    if process.no_new_privileges:
+    if process.no_new_privileges and not has_listener:
         calls += (replaced(call, late=has_fifo) for call in filtering)
     return tuple(call if call.step else replaced(call, step=number) for number, call in enumerate(calls))
 

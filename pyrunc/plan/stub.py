@@ -18,7 +18,7 @@ from pyrunc.errors import UNSUPPORTED, PyruncError
 from pyrunc.kernel.const import SYSCALLS
 from pyrunc.record import Record
 
-FAILED, READY = b"S", b"R"
+FAILED, READY, FILTERED = b"S", b"R", b"N"
 STEP_EXECVE, STEP_SECCOMP = 0xFFFF, 0xFFFE  # steps after `ready`, which `start` has to tell apart
 
 _BASE = 0x400000

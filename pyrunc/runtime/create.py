@@ -221,7 +221,7 @@ def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], obj
     born = spawn.clone(planned.launch, host, fifo)
     undo.append(born.close)
     undo.append(born.kill)
-    host.pid = born.pid
+    host.pid, host.pidfd = born.pid, born.pidfd
     box[0] = replaced(state, pid=born.pid, start_time=born.start_time())
     store.save(request.state_root, box[0])
     try:

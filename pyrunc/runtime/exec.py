@@ -8,14 +8,15 @@ from pyrunc import jsonio, log
 from pyrunc.errors import INVALID, WRONG_STATE, PyruncError, doing
 from pyrunc.files import read_whole
 from pyrunc.kernel import fds
+from pyrunc.kernel.const import CLONE_NEWNS
 from pyrunc.kernel.procfs import is_alive, read_text
-from pyrunc.linux.apply import Host, apply, no_state
+from pyrunc.linux.apply import Host, apply
 from pyrunc.linux.facts import probe
 from pyrunc.oci.config import CAPABILITIES, Capabilities, Config, Process, User, parse_config
-from pyrunc.oci.validate import parse_valid_process
+from pyrunc.oci.validate import PROCESS_CHECKS, parse_valid_process
 from pyrunc.plan.execution import ExecutionRequest, plan_execution
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.launch import Launch
+from pyrunc.plan.launch import Launch, listener_steps
 from pyrunc.plan.namespaces import KINDS
 from pyrunc.plan.ops import OpenCgroup
 from pyrunc.plan.process import compile_profile
@@ -24,8 +25,8 @@ from pyrunc.runtime import spawn, store
 from pyrunc.runtime.bundle import rule_facts
 from pyrunc.runtime.create import hand_out, listen_fds
 from pyrunc.runtime.foreground import Foreground
-from pyrunc.runtime.lifecycle import PAUSED, require
-from pyrunc.runtime.state import status_of
+from pyrunc.runtime.lifecycle import PAUSED, RUNNING, require
+from pyrunc.runtime.state import hook_text, status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _spawn(request: ExecRequest, launch: Launch, host: Host) -> spawn.Born:
         for op in launch.prepare:
             apply(op, host)
         born = spawn.clone(launch, host)
-        host.pid = born.pid
+        host.pid, host.pidfd = born.pid, born.pidfd
         spawn.attend(born, host)
         spawn.await_exec(born)
         hand_out(request.pidfd_socket, request.pid_file, born, b"setns")
@@ -144,9 +145,10 @@ def _open_console(request: ExecRequest) -> int:
 
 def open_inside(state: store.State, init: int) -> Host:
     """What a plan of an execution takes from the host side."""
-    host = Host(state.bundle, no_state)
+    host = Host(state.bundle, lambda _status: hook_text(state, RUNNING))
     host.saved["init"] = posix.dup(init)
-    host.saved["root"] = posix.open(f"/proc/{state.pid}/root", posix.O_RDONLY | posix.O_CLOEXEC)
+    if not _other_namespaces(state.pid) & CLONE_NEWNS:
+        host.saved["root"] = posix.open(f"/proc/{state.pid}/root", posix.O_RDONLY | posix.O_CLOEXEC)
     return host
 
 
@@ -167,10 +169,12 @@ def plan_inside(
         facts,
         _cgroups(cgroup, state),
         compile_profile(config, facts.machine),
+        listener_steps(config.linux),
         ExecutionRequest(
             namespaces=_other_namespaces(state.pid),
             may_set_groups=_may_set_groups(state.pid),
             keyring=state.keyring,
+            is_watched=_is_watched(config),
             program=program,
             preserve_fds=preserved,
             listen_fds=passed,
@@ -196,7 +200,7 @@ def _find_process(request: ExecRequest, configured: Process | None, facts: HostF
         process, warnings = parse_valid_process(jsonio.loads(text, request.process_file), rule_facts(facts))
         for warning in warnings:
             log.warning(warning)
-        return process
+        return process if configured is None else _completed(process, configured)
     if configured is None:
         raise PyruncError(INVALID, "process property must not be empty", "/process")
     changes: dict[str, object] = {"args": request.args, "terminal": request.tty}
@@ -214,7 +218,22 @@ def _find_process(request: ExecRequest, configured: Process | None, facts: HostF
         changes["apparmor_profile"] = request.apparmor
     if request.process_label:
         changes["selinux_label"] = request.process_label
-    return replaced(configured, **changes)
+    process = replaced(configured, **changes)
+    rules = rule_facts(facts)
+    for check in PROCESS_CHECKS:
+        check(process, rules)
+    return process
+
+
+def _completed(process: Process, configured: Process) -> Process:
+    """What a process file leaves open is as for the container's own process (runc's rule)."""
+    return replaced(
+        process,
+        capabilities=process.capabilities or configured.capabilities,
+        rlimits=process.rlimits or configured.rlimits,
+        apparmor_profile=process.apparmor_profile or configured.apparmor_profile,
+        selinux_label=process.selinux_label or configured.selinux_label,
+    )
 
 
 def _parse_user(request: ExecRequest, configured: User) -> User:
@@ -267,6 +286,16 @@ def _other_namespaces(pid: int) -> int:
         if theirs.st_ino != ours.st_ino:
             flags |= flag
     return flags
+
+
+def _is_watched(config: Config) -> bool:
+    """May processes of the container trace ours? Not from a user namespace of their own."""
+    process = config.process
+    if process is None or process.capabilities is None:
+        return False
+    return "CAP_SYS_PTRACE" in process.capabilities.bounding and not any(
+        item.type == "user" for item in config.linux.namespaces
+    )
 
 
 def _may_set_groups(pid: int) -> bool:

@@ -22,12 +22,13 @@ def kill(state_root: str, container_id: str, signal: int, *, everyone: bool) -> 
     Without a pid namespace of its own the end of init ends nobody else: KILL then is for all of the cgroup.
     """
     state = store.load(state_root, container_id)
-    if everyone or (signal == _SIGKILL and not state.has_own_pid_namespace and state.cgroup_paths):
+    if everyone:
         kill_all(state.cgroup_paths, signal)
-        if everyone:
-            return
-    status = status_of(state_root, state)
-    require("kill", container_id, status)
+        return
+    require("kill", container_id, status_of(state_root, state))
+    if signal == _SIGKILL and not state.has_own_pid_namespace and state.cgroup_paths:
+        kill_all(state.cgroup_paths, signal)
+        return
     _signal_init(state, signal)
     if signal == _SIGKILL and is_frozen(state.cgroup_paths):
         thaw(state.cgroup_paths)  # v1 delivers it only then

@@ -27,10 +27,10 @@ _ALLOWED = {
 _SENTENCES = {
     ("start", STOPPED): "cannot start a container that has stopped",
     ("start", RUNNING): "cannot start an already running container",
-    ("start", PAUSED): "cannot start an already running container",
     ("exec", STOPPED): "cannot exec in a stopped container",
     ("resume", CREATED): "container not paused",
     ("resume", RUNNING): "container not paused",
+    ("resume", STOPPED): "container not paused",
     ("pause", PAUSED): "container not running or created: paused",
     ("pause", STOPPED): "container not running or created: stopped",
 }

@@ -71,9 +71,9 @@ def clone(launch: Launch, host: Host, fifo: int = -1) -> Born:
     cgroup_fd = host.saved.get("cgroup", -1)
     born = Born(launch, 0, -1, ours)
     try:
-        stage = tuple(op for op in launch.stage if isinstance(op, ops.JoinNamespace))
-        if all(op.flags == c.CLONE_NEWPID for op in stage):
-            born.pid, born.pidfd = _clone_here(launch, child, stage, cgroup_fd, ours)
+        joins = tuple(op for op in launch.stage if isinstance(op, ops.JoinNamespace))
+        if joins == launch.stage and all(op.flags == c.CLONE_NEWPID for op in joins):
+            born.pid, born.pidfd = _clone_here(launch, child, joins, cgroup_fd, ours)
         else:
             _clone_through_stage(born, child, cgroup_fd)
     except BaseException:
@@ -90,11 +90,11 @@ def _make_stub(image: bytes) -> int:
     """A memfd, executable even where vm.memfd_noexec would make it not so; the child seals it."""
     flags = c.MFD_CLOEXEC | c.MFD_ALLOW_SEALING
     try:
-        fd = posix.memfd_create("pyrunc-stub", flags | c.MFD_EXEC)
+        fd = posix.memfd_create("stub", flags | c.MFD_EXEC)
     except OSError as error:
         if error.errno != EINVAL:  # MFD_EXEC is known since Linux 6.3
             raise PyruncError.from_errno(error.errno or 0, "make the stub") from error
-        fd = posix.memfd_create("pyrunc-stub", flags)
+        fd = posix.memfd_create("stub", flags)
     posix.write(fd, image)
     return fd
 
@@ -131,10 +131,18 @@ def _cannot_clone(launch: Launch, code: int) -> PyruncError:
 def _clone_through_stage(born: Born, child: Child, cgroup_fd: int) -> None:
     """The process between joins, clones as if it were us (CLONE_PARENT), says the pid, and is gone."""
     launch = born.launch
+    has_rights = not any(
+        isinstance(op, ops.JoinNamespace) and op.flags & c.CLONE_NEWUSER for op in launch.stage
+    )
     try:
+        if has_rights:
+            syscall.prctl(c.PR_SET_DUMPABLE, 0)
         middle, middle_fd = syscall.clone3(0)
     except OSError as error:
         raise _cannot_clone(launch, error.errno or 0) from error
+    finally:
+        if has_rights:
+            syscall.prctl(c.PR_SET_DUMPABLE, 1)
     if middle == 0:
         posix.close(born.channel)
         _be_stage(launch, child, cgroup_fd)

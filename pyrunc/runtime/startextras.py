@@ -59,8 +59,9 @@ def _run_inside(state: store.State, config: Config, process: Process, hook: Hook
         for op in launch.prepare:
             apply(op, host)
         born = spawn.clone(launch, host)
-        host.close()
         try:
+            host.pid, host.pidfd = born.pid, born.pidfd
+            spawn.attend(born, host)
             spawn.await_exec(born)
             text = hook_text(state, CREATED, is_inside=True)
             outcome = programs.attend(
