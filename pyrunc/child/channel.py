@@ -5,6 +5,8 @@ parent                                child (then the stub)
   | --- M ---------------------------> | mapped: the id maps are written
   | <-- P ---------------------------- | prepared: namespaces, mounts and devices are there
   | --- H state ---------------------> | hooks run, on the host side; with the state, in a memfd
+  | <-- N ---------------------------- | filtered: the seccomp program is loaded and has a listener
+  | --- G ---------------------------> | go: the agent has it
   | <-- R ---------------------------- | ready: the stub has its credentials and waits
   | --- G ---------------------------> | go, where no fifo is: limits are set (exec)
   | <-- E step errno, or S call errno  | failed: a step of the child, or a call of the stub

@@ -5,7 +5,6 @@ import os
 import time
 
 import pytest
-from support.host import needs_cgroup1
 from support.marks import deviation
 from support.waiting import until
 
@@ -125,7 +124,6 @@ def test_create_container_sees_the_containers_mounts_below_the_rootfs(runtime, b
     assert f"{bundle.rootfs}/proc " in (out / "mounts").read_text()
 
 
-@needs_cgroup1
 def test_cgroup_limits_and_namespaces_are_there_for_the_first_hook(runtime, bundle, out):
     """CNI and GPU hooks rely on both."""
     bundle.resources["pids"] = {"limit": 77}
