@@ -134,7 +134,11 @@ def find(name: str) -> Any:
 def version_text() -> str:
     python = ".".join(str(part) for part in sys.version_info[:3])
     specification: str = load("pyrunc.oci.state").OCI_VERSION
-    return f"pyrunc version {__version__}\ncommit: {_commit()}\nspec: {specification}\npython: {python}\n"
+    launcher = "static" if "_pyrunc" in sys.builtin_module_names else "none"
+    return (
+        f"pyrunc version {__version__}\ncommit: {_commit()}\nspec: {specification}\n"
+        f"python: {python}\nlauncher: {launcher}\n"
+    )
 
 
 def _commit() -> str:
@@ -218,16 +222,18 @@ def _suggest(unknown: str, known: tuple[str, ...]) -> str:
 
 
 def _report_bug(command: Command, error: Exception) -> None:
-    """One line with the place; the way there only for --debug."""
+    """One line with the place; the way there only for --debug. The module `traceback` would say the same, but
+    fetching something now could fail as well, or begin the call anew (launcher.c)."""
+    places = []
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename}:{trace.tb_lineno} in {code.co_name}")
         trace = trace.tb_next
-    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "nowhere"
     why = describe_errno(error.errno) if isinstance(error, OSError) and error.errno else str(error)
     name = f" {error.filename!r}" if isinstance(error, OSError) and error.filename is not None else ""
-    if log.is_debugging():
-        log.debug("".join(load("traceback").format_exception(error)))
+    log.debug("\n  ".join(("Traceback (most recent call last):", *places)))
     log.error(
-        _failure(command, f"internal error: {type(error).__name__}: {why}{name} at {place}"),
+        _failure(command, f"internal error: {type(error).__name__}: {why}{name} at {places[-1]}"),
         hint="this is a bug in pyrunc; with --debug the log shows the way there",
     )

@@ -31,37 +31,45 @@ def prefix(vendor, tmp_path_factory) -> Path:
     return directory
 
 
+@pytest.fixture(params=["bin/pyrunc", "lib/pyrunc/bin/pyrunc"], ids=["installed", "script"])
+def program(prefix, request) -> Path:
+    """What is called: the launcher, where one could be built; and the script that it leaves rare calls to."""
+    return prefix / request.param
+
+
 def install(vendor: Path, prefix: Path, destdir: str) -> None:
     command = [CHECKOUT / "tools" / "install", os.path.realpath(sys.executable), vendor, prefix, destdir]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def call(prefix: Path, *words: str | bytes, **settings: object) -> subprocess.CompletedProcess[bytes]:
-    command = [prefix / "bin" / "pyrunc", *words]
+def call(program: Path, *words: str | bytes, **settings: object) -> subprocess.CompletedProcess[bytes]:
+    command = [program, *words]
     return subprocess.run(command, capture_output=True, check=False, **settings)  # type: ignore[call-overload]
 
 
-def test_it_runs_without_any_environment(prefix):
-    done = call(prefix, "--version", env={})
+def test_it_runs_without_any_environment(program):
+    done = call(program, "--version", env={})
     assert done.stdout.splitlines()[0] == FIRST_LINE
     assert done.stderr == b""
 
 
-def test_the_version_names_the_commit_that_was_installed(prefix):
+def test_the_version_names_the_commit_that_was_installed(program):
     known = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
-    (line,) = [line for line in call(prefix, "--version").stdout.splitlines() if line.startswith(b"commit: ")]
+    (line,) = [
+        line for line in call(program, "--version").stdout.splitlines() if line.startswith(b"commit: ")
+    ]
     assert line.decode().removeprefix("commit: ").removesuffix("-dirty") == (
         known.stdout.strip() or __version__
     )
 
 
-def test_help_finds_its_library_there(prefix):
-    assert call(prefix, "kill", "--help", env={}).stdout.startswith(b"Usage: pyrunc kill")
+def test_help_finds_its_library_there(program):
+    assert call(program, "kill", "--help", env={}).stdout.startswith(b"Usage: pyrunc kill")
 
 
-def test_nothing_is_imported_from_the_callers_directory_or_environment(prefix, tmp_path):
+def test_nothing_is_imported_from_the_callers_directory_or_environment(program, tmp_path):
     for name in ("pyrunc", "errno", "_json", "stat", "click", "sitecustomize", "usercustomize", "difflib"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from where it must not be')")
     environment = {
@@ -70,22 +78,22 @@ def test_nothing_is_imported_from_the_callers_directory_or_environment(prefix, t
         "PYTHONHOME": "/x",
     }
 
-    assert call(prefix, "--version", cwd=tmp_path, env=environment).stdout.splitlines()[0] == FIRST_LINE
-    assert b"did you mean state" in call(prefix, "stat", cwd=tmp_path, env=environment).stderr
-    assert call(prefix, cwd=tmp_path, env=environment).stdout.startswith(b"Usage: pyrunc")
+    assert call(program, "--version", cwd=tmp_path, env=environment).stdout.splitlines()[0] == FIRST_LINE
+    assert b"did you mean state" in call(program, "stat", cwd=tmp_path, env=environment).stderr
+    assert call(program, cwd=tmp_path, env=environment).stdout.startswith(b"Usage: pyrunc")
 
 
-def test_names_are_bytes_whatever_the_locale_says(prefix):
+def test_names_are_bytes_whatever_the_locale_says(program):
     for locale in ("C", "POSIX", "en_US.ISO-8859-1", "nonsense"):
-        done = call(prefix, b"\xc3\xa4\xff", env={"LC_ALL": locale})
+        done = call(program, b"\xc3\xa4\xff", env={"LC_ALL": locale})
         assert "No help topic for 'ä\\udcff'".encode() in done.stderr
 
 
-def test_everything_is_compiled_already_and_a_call_writes_nothing(prefix):
+def test_everything_is_compiled_already_and_a_call_writes_nothing(prefix, program):
     before = listing(prefix)
     assert any(name.endswith(f"main.{sys.implementation.cache_tag}.pyc") for name, _ in before)
-    call(prefix, "state", "nobody")
-    call(prefix, "--help")
+    call(program, "state", "nobody")
+    call(program, "--help")
     assert listing(prefix) == before
 
 
@@ -96,9 +104,11 @@ def listing(directory: Path) -> list[tuple[str, int]]:
 def test_a_package_is_built_for_where_it_will_be(vendor, tmp_path):
     install(vendor, Path("/opt/pyrunc"), str(tmp_path))
 
-    program = (tmp_path / "opt/pyrunc/bin/pyrunc").read_text()
-    assert '"/opt/pyrunc/lib/pyrunc"' in program
-    assert program.startswith("#!/")
+    script = (tmp_path / "opt/pyrunc/lib/pyrunc/bin/pyrunc").read_text()
+    assert '"/opt/pyrunc/lib/pyrunc"' in script
+    assert script.startswith("#!/")
+    program = (tmp_path / "opt/pyrunc/bin/pyrunc").read_bytes()
+    assert program == script.encode() or b"\0/opt/pyrunc/lib/pyrunc/bin/pyrunc\0" in program
     compiled = list((tmp_path / "opt/pyrunc/lib/pyrunc/pyrunc/cli").rglob("main.*.pyc"))
     assert b"/opt/pyrunc/lib/pyrunc/pyrunc/cli/main.py" in compiled[0].read_bytes()
     assert not [
@@ -112,7 +122,8 @@ def test_a_new_installation_replaces_all_of_the_old_one(vendor, tmp_path):
     stale.touch()
     install(vendor, tmp_path, "")
     assert not stale.exists()
-    assert sorted(path.name for path in (tmp_path / "lib").iterdir()) == ["pyrunc"]
+    assert [path.name for path in (tmp_path / "lib").iterdir()] == ["pyrunc"]
+    assert [path.name for path in (tmp_path / "bin").iterdir()] == ["pyrunc"]
 
 
 def test_uninstall_leaves_nothing(vendor, tmp_path):

@@ -1,0 +1,148 @@
+"""Compile the runtime's modules into what the launcher carries, without what only readers and checkers need.
+This is build code: no call of the runtime executes it.
+
+Taken out are docstrings and asserts, annotations (of a class the names of its fields stay, for Record counts
+them), `if TYPE_CHECKING` and `from __future__`. Lines keep their numbers.
+
+Which modules? All whose imports, followed to the end, are frozen too or built in: nobody keeps a list. The
+others are left to the ordinary interpreter.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import marshal
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+# Modules in C that the launcher is linked with, and the functions that make them
+LINKED = {
+    name: f"PyInit_{name}"
+    for name in (
+        "_codecs", "_json", "_pyrunc", "_signal", "_stat", "_struct", "errno", "fcntl", "gc", "posix", "select",
+        "time",
+    )
+}  # fmt: skip
+BUILT_IN = {*LINKED, "builtins", "sys"}
+BORROWED = ("stat", "struct")  # of the standard library: a page of Python each, over a module in C
+# Conditions that are decided here, and the branch not taken left out
+KNOWN = {"TYPE_CHECKING": False, "'_pyrunc' in sys.builtin_module_names": True}
+
+
+class _Strip(ast.NodeTransformer):
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        return None if node.module == "__future__" else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        condition = ast.unparse(node.test)
+        if condition not in KNOWN:
+            return self.generic_visit(node)
+        taken = ast.Module(node.body if KNOWN[condition] else node.orelse, [])
+        self.generic_visit(taken)
+        return taken.body
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if node.value is None:
+            return None
+        assigned = ast.Assign(targets=[node.target], value=self.visit(node.value))
+        return ast.copy_location(assigned, node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        fields: list[ast.expr | None] = [
+            ast.Constant(statement.target.id)
+            for statement in node.body
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+        ]
+        self.generic_visit(node)
+        if fields:
+            names = ast.Dict(keys=fields, values=[ast.Constant(None) for _ in fields])
+            known = ast.Assign(targets=[ast.Name("__annotations__", ast.Store())], value=names)
+            node.body.insert(0, ast.fix_missing_locations(ast.copy_location(known, node)))
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+
+class Module:
+    """One module to be frozen. `imports`: what it needs before it can be used."""
+
+    def __init__(self, name: str, path: Path, shown: str, installed: str) -> None:
+        self.name, self.is_package = name, path.name == "__init__.py"
+        tree = _Strip().visit(ast.parse(path.read_text(), shown))
+        if any(isinstance(node, ast.Name) and node.id == "__file__" for node in ast.walk(tree)):
+            own = ast.Assign(targets=[ast.Name("__file__", ast.Store())], value=ast.Constant(installed))
+            tree.body.insert(0, ast.copy_location(own, tree.body[0]))
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.If)) and not node.body:
+                node.body.append(ast.copy_location(ast.Pass(), node))
+        self.imports = set(_imports(tree.body))
+        self.code = compile(ast.fix_missing_locations(tree), shown, "exec", dont_inherit=True, optimize=2)
+
+
+def _imports(statements: Iterable[ast.AST]) -> Iterable[str]:
+    """What is imported when the module is; inside of a function it waits for a call, which may never come."""
+    for node in statements:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif not isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            yield from _imports(ast.iter_child_nodes(node))
+
+
+def read(package: Path, library: str) -> dict[str, Module]:
+    """All modules of `package`, which will be installed in `library`."""
+    modules = {}
+    for path in sorted(package.rglob("*.py")):
+        place = path.relative_to(package.parent)
+        name = ".".join(part for part in place.with_suffix("").parts if part != "__init__")
+        modules[name] = Module(name, path, str(place), f"{library}/{place}")
+    return modules
+
+
+def borrow() -> dict[str, Module]:
+    modules = {}
+    for name in BORROWED:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        path = spec.loader_state.filename if spec.origin == "frozen" else spec.origin
+        modules[name] = Module(name, Path(path), f"{name}.py", f"{name}.py")
+    return modules
+
+
+def choose(modules: Mapping[str, Module]) -> dict[str, Module]:
+    """Those that can do without what isn't here."""
+    chosen = dict(modules)
+    while True:
+        wanting = [name for name in chosen if not _needs(modules[name], modules) <= {*chosen, *BUILT_IN}]
+        if not wanting:
+            return chosen
+        for name in wanting:
+            del chosen[name]
+
+
+def _needs(module: Module, modules: Mapping[str, Module]) -> set[str]:
+    """`from a import b` needs a.b if that is a module, else a."""
+    known = {*modules, *BUILT_IN}
+    return {name if name in known else name.rpartition(".")[0] for name in module.imports}
+
+
+def write(modules: Iterable[Module], directory: Path) -> None:
+    """`code`: their code, marshalled, one after the other. `frozen.h`: what is where in it, by name.
+    `linked.h`: the modules in C."""
+    code, table = b"", ""
+    for module in sorted(modules, key=lambda module: module.name):
+        marshalled = marshal.dumps(module.code)
+        table += f'FROZEN("{module.name}", {len(code)}, {len(marshalled)}, {int(module.is_package)})\n'
+        code += marshalled
+    (directory / "code").write_bytes(code)
+    (directory / "frozen.h").write_text(table)
+    linked = (f'LINKED("{name}", {function})\n' for name, function in LINKED.items())
+    (directory / "linked.h").write_text("".join(linked))

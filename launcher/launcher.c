@@ -1,0 +1,252 @@
+/* pyrunc's launcher: an interpreter that carries the runtime's modules and starts only as far as they need.
+ *
+ * An ordinary interpreter spends most of its start on what no call of ours uses: a search path, importlib, codecs,
+ * streams. Core initialisation (PyConfig._init_main = 0, _install_importlib = 0) stops before all that. There are
+ * built-in modules and frozen ones, which `import_module` knows, and names are UTF-8. Whatever needs more is done
+ * by the ordinary interpreter: it is executed in our place, with the same words, when a module is asked for that
+ * isn't here. The runtime asks for such before it has done anything, or not at all.
+ *
+ * Built by build.py, for the interpreter whose static library is linked; CODE and SCRIPT come from there. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <marshal.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14; an older kernel refuses it and pages come one by one */
+#endif
+
+static char **words; /* argv */
+extern int native_has_forked(void);
+
+/* --- tables of modules ------------------------------------------------------------------------------------- */
+
+#define LINKED(name, start) extern PyObject *start(void);
+#include "linked.h"
+#undef LINKED
+#define LINKED(name, start) {name, start},
+struct _inittab _PyImport_Inittab[] = {
+#include "linked.h"
+    {"builtins", NULL}, {"sys", NULL}, {NULL, NULL}, /* made by the start itself */
+};
+
+/* In place of the interpreter's own frozen modules, which would be linked in, and prepared at every start. */
+static const struct _frozen nothing[1];
+const struct _frozen *PyImport_FrozenModules = nothing;
+const void *_PyImport_FrozenBootstrap = nothing, *_PyImport_FrozenStdlib = nothing;
+const void *_PyImport_FrozenTest = nothing, *_PyImport_FrozenAliases = nothing;
+
+int _Py_Deepfreeze_Init(void)
+{
+    return 0;
+}
+
+void _Py_Deepfreeze_Fini(void)
+{
+}
+
+struct frozen {
+    const char *name;
+    Py_ssize_t offset, size;
+    int is_package;
+};
+#define FROZEN(name, offset, size, is_package) {name, offset, size, is_package},
+static const struct frozen frozen[] = { /* in order of names */
+#include "frozen.h"
+};
+extern const char frozen_code[];
+asm(".section .rodata\n.balign 16\nfrozen_code:\n.incbin \"" CODE "\"\n.previous");
+
+static int compare(const void *name, const void *entry)
+{
+    return strcmp(name, ((const struct frozen *)entry)->name);
+}
+
+static const struct frozen *find_frozen(const char *name)
+{
+    return bsearch(name, frozen, sizeof frozen / sizeof frozen[0], sizeof frozen[0], compare);
+}
+
+/* --- import ------------------------------------------------------------------------------------------------ */
+
+static PyObject *import_module(const char *name);
+
+/* KeyboardInterrupt, for those who have something to undo: they all know of signals. */
+static int handle_interrupt(PyObject *module)
+{
+    struct sigaction now;
+    PyObject *result;
+
+    if (sigaction(SIGINT, NULL, &now) < 0 || now.sa_handler != SIG_DFL)
+        return 0;
+    result = PyObject_CallMethod(
+        module, "signal", "iN", SIGINT, PyObject_GetAttrString(module, "default_int_handler")
+    );
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+/* As importlib does it for modules with several phases; what it wants of a spec is a name. */
+static PyObject *load_built_in(const struct _inittab *entry)
+{
+    PyObject *module = entry->initfunc(), *spec, *none, *named;
+    PyModuleDef *definition = (PyModuleDef *)module;
+
+    if (module && PyObject_TypeCheck(module, &PyModuleDef_Type)) {
+        none = PyTuple_New(0);
+        named = Py_BuildValue("{ss}", "name", entry->name);
+        spec = PyObject_Call((PyObject *)Py_TYPE(PySys_GetObject("implementation")), none, named);
+        module = spec ? PyModule_FromDefAndSpec(definition, spec) : NULL;
+        if (!module || PyModule_ExecDef(module, definition) < 0)
+            return NULL;
+    }
+    if (!module || PyDict_SetItemString(PyImport_GetModuleDict(), entry->name, module) < 0)
+        return NULL;
+    if (strcmp(entry->name, "_signal") == 0 && handle_interrupt(module) < 0)
+        return NULL;
+    return module;
+}
+
+/* Execute its code in a module that can be found already, below its package. */
+static PyObject *load_frozen(const struct frozen *entry)
+{
+    const char *dot = strrchr(entry->name, '.');
+    PyObject *code, *module, *globals, *parent = NULL, *result;
+    char package[256];
+
+    if (dot) {
+        snprintf(package, sizeof package, "%.*s", (int)(dot - entry->name), entry->name);
+        if (!(parent = import_module(package)))
+            return NULL;
+    }
+    if (!(code = PyMarshal_ReadObjectFromString(frozen_code + entry->offset, entry->size))
+        || !(module = PyImport_AddModule(entry->name)))
+        return NULL;
+    globals = PyModule_GetDict(module);
+    if (PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) < 0
+        || !(result = PyEval_EvalCode(code, globals, globals)))
+        return NULL;
+    Py_DECREF(result);
+    Py_DECREF(code);
+    if (parent && PyObject_SetAttrString(parent, dot + 1, module) < 0)
+        return NULL;
+    return module;
+}
+
+/* Returns a borrowed reference: sys.modules keeps what was imported, as long as we live. */
+static PyObject *import_module(const char *name)
+{
+    PyObject *module = PyDict_GetItemString(PyImport_GetModuleDict(), name);
+    const struct frozen *entry;
+
+    if (module)
+        return module;
+    if ((entry = find_frozen(name)))
+        return load_frozen(entry);
+    for (const struct _inittab *built_in = _PyImport_Inittab; built_in->name; built_in++)
+        if (built_in->initfunc && strcmp(built_in->name, name) == 0)
+            return load_built_in(built_in);
+    if (!native_has_forked()) {
+        words[0] = SCRIPT;
+        execv(SCRIPT, words);
+        return PyErr_SetFromErrnoWithFilename(PyExc_OSError, SCRIPT);
+    }
+    return PyErr_Format(PyExc_ModuleNotFoundError, "No module named '%s' in the launcher", name);
+}
+
+/* __import__(name, globals, locals, fromlist, level): in `from a import b`, b may be a module of package a. */
+static PyObject *import(PyObject *self, PyObject *const *given, Py_ssize_t count, PyObject *keywords)
+{
+    const char *name = PyUnicode_AsUTF8(given[0]), *end;
+    PyObject *from = count > 3 ? given[3] : keywords ? given[count] : Py_None, *module;
+    char inner[256];
+
+    if (!name || !(module = import_module(name)))
+        return NULL;
+    if (!PyTuple_Check(from) && !PyList_Check(from)) { /* `import a.b` binds a */
+        end = strchrnul(name, '.');
+        snprintf(inner, sizeof inner, "%.*s", (int)(end - name), name);
+        return Py_XNewRef(import_module(inner));
+    }
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(from); i++) {
+        snprintf(inner, sizeof inner, "%s.%s", name, PyUnicode_AsUTF8(PySequence_Fast_GET_ITEM(from, i)));
+        if (find_frozen(inner) && !import_module(inner))
+            return NULL;
+    }
+    return Py_NewRef(module);
+}
+
+static PyMethodDef import_definition = {
+    "__import__", (PyCFunction)(void (*)(void))import, METH_FASTCALL | METH_KEYWORDS
+};
+
+/* --- the start --------------------------------------------------------------------------------------------- */
+
+extern char __data_start[], _end[];
+extern int _PySignal_Init(int install_signal_handlers);
+
+/* All that the start will write to, in one go: a page fault costs as much as a thousand instructions. */
+static void populate(void *begin, void *end)
+{
+    uintptr_t page = 4096, first = (uintptr_t)begin & ~(page - 1);
+
+    madvise((void *)first, ((uintptr_t)end - first + page - 1) & ~(page - 1), MADV_POPULATE_WRITE);
+}
+
+static int start_interpreter(void)
+{
+    PyPreConfig before;
+    PyConfig config;
+    PyStatus status;
+
+    PyPreConfig_InitIsolatedConfig(&before);
+    before.utf8_mode = 1;
+    status = Py_PreInitialize(&before);
+    if (PyStatus_Exception(status))
+        return -1;
+    PyConfig_InitIsolatedConfig(&config);
+    config._init_main = 0;
+    config._install_importlib = 0;
+    config.install_signal_handlers = 0;
+    status = Py_InitializeFromConfig(&config);
+    PyConfig_Clear(&config);
+    if (PyStatus_Exception(status) || _PySignal_Init(0) < 0)
+        return -1;
+    PyGC_Disable(); /* a call leaves before its garbage is worth collecting */
+    return 0;
+}
+
+/* What the runtime's code takes for granted, and core initialisation leaves out. */
+static int furnish(int argc)
+{
+    PyObject *arguments = PyList_New(argc), *function = PyCFunction_New(&import_definition, NULL), *word;
+
+    for (int i = 0; arguments && i < argc; i++) {
+        if (!(word = PyUnicode_DecodeUTF8(words[i], (Py_ssize_t)strlen(words[i]), "surrogateescape")))
+            return -1;
+        PyList_SET_ITEM(arguments, i, word);
+    }
+    if (!arguments || !function || PySys_SetObject("argv", arguments) < 0)
+        return -1;
+    return PySys_SetObject("stdout", Py_None) < 0 || PySys_SetObject("path", PyList_New(0)) < 0
+        || PySys_SetObject("meta_path", PyList_New(0)) < 0
+        || PyDict_SetItemString(PyEval_GetBuiltins(), "__import__", function) < 0 ? -1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    PyObject *module;
+
+    words = argv;
+    populate(__data_start, _end);
+    signal(SIGPIPE, SIG_IGN); /* as an ordinary interpreter: what is written to nobody is an error, no signal */
+    signal(SIGXFSZ, SIG_IGN);
+    if (start_interpreter() == 0 && furnish(argc) == 0 && (module = import_module("pyrunc.cli.main")))
+        PyObject_CallMethod(module, "entry", NULL); /* leaves the process */
+    if (PyErr_Occurred())
+        PyErr_Print();
+    static const char message[] = "pyrunc: the launcher could not run\n";
+    return write(2, message, sizeof message - 1) < 0 ? 255 : 255;
+}
