@@ -1,8 +1,8 @@
 """Build the launcher: `python -I build.py TREE LIBRARY OUTPUT`, with the interpreter it is for.
 
-TREE has the package to freeze, LIBRARY is where that and the script will be installed, OUTPUT the program to
-write. Without a compiler or Debian's static library there is none: one line says what is missing, and the exit
-code is 1. pyrunc is whole without it.
+TREE has the package to freeze, LIBRARY is where that and the script will be installed, OUTPUT is made.
+Without a compiler or Debian's static library there is none: one line says what is missing, and the exit code
+is 1. pyrunc is whole without it.
 """
 
 from __future__ import annotations

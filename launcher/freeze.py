@@ -20,8 +20,8 @@ from pathlib import Path
 LINKED = {
     name: f"PyInit_{name}"
     for name in (
-        "_codecs", "_json", "_pyrunc", "_signal", "_stat", "_struct", "errno", "fcntl", "gc", "posix", "select",
-        "time",
+        "_codecs", "_json", "_pyrunc", "_signal", "_stat", "_struct", "errno", "fcntl", "gc", "posix",
+        "select", "time",
     )
 }  # fmt: skip
 BUILT_IN = {*LINKED, "builtins", "sys"}
