@@ -37,13 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def runtime_command(tmp_path_factory: pytest.TempPathFactory) -> str:
+def runtime_command() -> Iterator[str]:
     """The absolute name of the runtime under test: of PYRUNC_TEST_RUNTIME, else of this checkout."""
-    if _CHOICE is None:
-        return str(write_launcher(tmp_path_factory.mktemp("launcher") / "pyrunc"))
-    found = shutil.which(_CHOICE)
-    assert found, f"PYRUNC_TEST_RUNTIME: no such program: {_CHOICE}"
-    return os.path.abspath(found)
+    if _CHOICE is not None:
+        found = shutil.which(_CHOICE)
+        assert found, f"PYRUNC_TEST_RUNTIME: no such program: {_CHOICE}"
+        yield os.path.abspath(found)
+        return
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as directory:
+        os.chmod(directory, 0o755)  # for other users too
+        yield str(write_launcher(Path(directory) / "pyrunc"))
 
 
 @pytest.fixture

@@ -480,6 +480,22 @@ def test_no_new_privileges_makes_set_user_id_harmless(runtime, bundle):
         assert runtime.run(bundle, "/bin/effective").returncode == expected
 
 
+# -- labels ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.path.exists("/sys/kernel/security/apparmor"), reason="AppArmor is on")
+def test_an_apparmor_profile_where_there_is_no_apparmor(runtime, bundle):
+    """A confinement that was asked for and cannot be had is never left out in silence."""
+    bundle.process["apparmorProfile"] = "some-profile"
+    assert "apparmor" in runtime.run(bundle, "true").failed().stderr.lower()
+
+
+@pytest.mark.skipif(os.path.exists("/sys/fs/selinux"), reason="SELinux is on")
+def test_a_selinux_label_where_there_is_no_selinux(runtime, bundle):
+    bundle.process["selinuxLabel"] = "system_u:system_r:container_t:s0"
+    assert "selinux" in runtime.run(bundle, "true").failed().stderr.lower()
+
+
 # -- keyrings --------------------------------------------------------------------------------------------
 
 
