@@ -8,6 +8,7 @@ from __future__ import annotations
 import posix
 from time import time_ns
 
+from pyrunc import log
 from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError, doing
 from pyrunc.files import write_atomically
 from pyrunc.kernel import fds
@@ -215,6 +216,8 @@ def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], obj
         host.saved |= {f"stdio/{stream}": fd for stream, fd in request.stand_in()}
     undo.append(lambda: remove_cgroups(tuple(host.made_cgroups)))
     for op in planned.launch.prepare:
+        if log.is_debugging():
+            log.debug(f"{request.id}: {op.describe()}")
         apply(op, host)
 
     undo.append(lambda: _run_poststop(planned.bundle.config, box[0]))
@@ -229,6 +232,7 @@ def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], obj
     except PyruncError as error:
         raise _explain_oom(error, planned.cgroup) from error
     hand_out(request.pidfd_socket, request.pid_file, born, b"standard")
+    log.debug(f"{request.id}: created, process {born.pid}")
     for fd in (born.channel, fifo, lock):
         posix.close(fd)
     host.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posix
 from select import POLLIN, poll
 
+from pyrunc import log
 from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError
 from pyrunc.kernel import signals
 from pyrunc.kernel.procfs import is_alive
@@ -91,5 +92,6 @@ def destroy(state_root: str, state: store.State) -> None:
         hooks = hooks.load(state_root, state)
     remove_cgroups(state.cgroup_paths)
     store.remove(state_root, state.id)
+    log.debug(f"{state.id}: deleted")
     if hooks is not None:
         hooks.run()

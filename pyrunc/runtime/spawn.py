@@ -10,6 +10,7 @@ import posix
 from errno import EACCES, EINVAL, ENOENT, ENOEXEC, ENOTDIR
 from select import POLLIN, poll
 
+from pyrunc import log
 from pyrunc.child import channel, steps
 from pyrunc.child.context import Child
 from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError, describe_errno
@@ -176,6 +177,8 @@ def _be_stage(launch: Launch, child: Child, cgroup_fd: int) -> NoReturn:
 def attend(born: Born, host: Host) -> None:
     """The parent's half of the dance: `launch.attach`, in order. Raises PyruncError."""
     for op in born.launch.attach:
+        if log.is_debugging():
+            log.debug(f"{born.pid}: {op.describe()}")
         if isinstance(op, ops.Await):
             _await(born, op.point)
         elif isinstance(op, ops.Tell):
