@@ -7,7 +7,6 @@ import posix
 from pyrunc.errors import INTERNAL, PyruncError
 from pyrunc.jsonio import dumps, loads
 from pyrunc.kernel import fds, syscall
-from pyrunc.oci.state import OCI_VERSION
 
 _LINK = "anon_inode:seccomp notify"
 
@@ -17,12 +16,13 @@ def hand_over(pid: int, pidfd: int, path: str, metadata: str, state: bytes) -> N
     the specification asks for: one message, one descriptor, end. Raises OSError, PyruncError."""
     listener = syscall.call("pidfd_getfd", pidfd, _find_listener(pid))
     try:
+        known = loads(state)
         document = {
-            "ociVersion": OCI_VERSION,
+            "ociVersion": known["ociVersion"],
             "fds": ["seccompFd"],
             "pid": pid,
             "metadata": metadata,
-            "state": loads(state),
+            "state": known,
         }
         agent = fds.connect_stream(path)
         try:

@@ -68,6 +68,7 @@ def exec_process(request: ExecRequest) -> int:
     if request.detach:
         begin_exec(request).close()
         return 0
+    listen_fds(request.preserve_fds)  # before we open any descriptor that could be taken for one of those
     foreground = Foreground(subreaper=False)
     ours, theirs = fds.socket_pair()
     try:

@@ -38,7 +38,9 @@ VERBS: dict[str, tuple[set[str], int]] = {
 LIGHT = ("state", "start", "kill", "delete")
 NOT_FOR_LIGHT = (
     "pyrunc.plan",
-    "pyrunc.oci",
+    "pyrunc.oci.config",
+    "pyrunc.oci.node",
+    "pyrunc.oci.validate",
     "pyrunc.kernel.syscall",
     "pyrunc.child.steps",
     "pyrunc.linux.apply",
