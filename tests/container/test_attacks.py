@@ -22,12 +22,11 @@ while :; do
   for p in /proc/[0-9]*; do
     name=$(readlink $p/exe 2>/dev/null) || continue
     [ "$(stat -Lc %d:%i $p/exe 2>/dev/null)" = "$own" ] && continue
-    if (exec 9<$p/exe) 2>/dev/null; then
+    (
       exec 9<$p/exe
       n=0; while [ $n -lt 40 ] && [ -e $p/stat ]; do n=$((n+1)); sleep 0.01; done
-      (exec 8>>/proc/self/fd/9) 2>/dev/null && echo "opened $name"
-      exec 9<&-
-    fi
+      (exec 8>>/proc/self/fd/9) && echo "opened $name"
+    )
   done
 done 2>/dev/null
 """
