@@ -11,8 +11,6 @@ from support.marks import deviation
 
 # A program gets its controlling terminal from the caller, as from a login shell.
 OWN_SESSION = ("setsid", "--ctty", "--wait")
-# In the foreground runc sets the size when the program runs already: ask until there is one.
-SIZE = "until stty size 2>/dev/null; do sleep 0.01; done"
 
 
 @pytest.fixture
@@ -155,12 +153,16 @@ def test_no_terminal_without_asking(runtime, bundle):
 # -- in the foreground -----------------------------------------------------------------------------------
 
 
+_LATE = deviation("runc", reason="sets the size when the program runs, or not at all", sometimes=True)
+
+
+@_LATE
 def test_run_under_a_terminal(runtime, with_terminal):
     """The runtime stands between two terminals: what is typed goes in, what is printed comes out, the
     size is the user's, and the user's terminal is sane again at the end."""
     with open_terminal(31, 101) as (terminal, slave):
         before = subprocess.check_output(["stty", "-a"], stdin=slave)
-        id = runtime.prepare(with_terminal, "sh", "-c", f"{SIZE}; read line; echo got $line; exit 5")
+        id = runtime.prepare(with_terminal, "sh", "-c", "stty size; read line; echo got $line; exit 5")
         process = runtime.popen(
             "run", "--bundle", with_terminal.path, id,
             prefix=OWN_SESSION, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
@@ -172,11 +174,12 @@ def test_run_under_a_terminal(runtime, with_terminal):
         assert subprocess.check_output(["stty", "-a"], stdin=slave) == before
 
 
+@_LATE
 def test_exec_under_a_terminal(runtime, running):
     with open_terminal(29, 99) as (terminal, slave):
         process = runtime.popen(
             "exec", "-t", running.id, "sh", "-c",
-            f"tty; {SIZE}; read line; echo got $line; exit 6",
+            "tty; stty size; read line; echo got $line; exit 6",
             prefix=OWN_SESSION, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
         )  # fmt: skip
         terminal.expect("/dev/pts/0")
