@@ -20,6 +20,7 @@ else:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 # Memory that the kernel may write to: so many bytes, or these. It is read by its `.raw`.
@@ -117,9 +118,11 @@ def close_range(first: int, last: int, flags: int) -> None:
     call("close_range", first, last, flags)
 
 
-def execveat(fd: int) -> None:
-    """execveat(2), Linux 3.19: the file that `fd` has open, with no arguments and no environment."""
-    call("execveat", fd, b"\0", bytes(8), bytes(8), const.AT_EMPTY_PATH)
+def execveat(fd: int, argv: Sequence[bytes] = (), env: Sequence[bytes] = ()) -> None:
+    """execveat(2), Linux 3.19: the file that `fd` has open."""
+    strings = [[buffer(item + b"\0") for item in items] for items in (argv, env)]
+    tables = [b"".join(address(item).to_bytes(8, "little") for item in items) + bytes(8) for items in strings]
+    call("execveat", fd, b"\0", tables[0], tables[1], const.AT_EMPTY_PATH)
 
 
 def keyctl(operation: int, b: Any = 0, c: Any = 0, d: Any = 0) -> int:

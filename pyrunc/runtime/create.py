@@ -32,6 +32,7 @@ from pyrunc.runtime.state import hook_text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 NOTIFY_DIRECTORY = "/run/notify"
 _FIFO_FLAGS = posix.O_RDWR | posix.O_CLOEXEC
@@ -40,7 +41,8 @@ _FIFO_FLAGS = posix.O_RDWR | posix.O_CLOEXEC
 class CreateRequest(Record):
     """As on the command line of `create` and `run`. `bundle` and `state_root` are absolute. `console_fd`:
     instead of a socket's path, an open descriptor that the pty is to be sent to. `stand_in`: asked, for a
-    container without a terminal, which standard streams are to be other descriptors than ours."""
+    container without a terminal, which standard streams are to be other descriptors than ours. `may_begin_anew`: this
+    process is the command line's, and may execute itself again (exeseal)."""
 
     id: str
     bundle: str
@@ -55,6 +57,7 @@ class CreateRequest(Record):
     preserve_fds: int = 0
     systemd_cgroup: bool = False
     rootless: str = "auto"
+    may_begin_anew: bool = False
 
 
 class Planned(Record):
@@ -77,6 +80,10 @@ def plan(request: CreateRequest) -> Planned:
     config = bundle.config
     if config.process is None:
         raise PyruncError(INVALID, "process property must not be empty")
+    has_own_pids = any(item.type == "pid" and not item.path for item in config.linux.namespaces)
+    if request.may_begin_anew and facts.is_privileged and not has_own_pids:
+        exeseal: Any = __import__("pyrunc.runtime.exeseal", fromlist=("",))
+        exeseal.seal()
     notify = posix.environ.get(b"NOTIFY_SOCKET", b"")
     if notify:
         config = _with_notify(config, store.directory(request.state_root, request.id))

@@ -31,13 +31,15 @@ from pyrunc.runtime.state import hook_text, status_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 _LAST_ID = (1 << 32) - 2
 
 
 class ExecRequest(Record):
     """As on the command line. `process_file` names a process object, which then says it all. `console_fd` and
-    `stand_in` as in CreateRequest."""
+    `stand_in` as in CreateRequest. `may_begin_anew`: this process is the command line's, and may execute
+    itself again (exeseal)."""
 
     id: str
     state_root: str
@@ -61,6 +63,7 @@ class ExecRequest(Record):
     preserve_fds: int = 0
     cgroup: str = ""
     ignore_paused: bool = False
+    may_begin_anew: bool = False
 
 
 def exec_process(request: ExecRequest) -> int:
@@ -96,6 +99,10 @@ def begin_exec(request: ExecRequest) -> spawn.Born:
         raise PyruncError(WRONG_STATE, "cannot exec in a paused container (use --ignore-paused to override)")
     facts = probe()
     config = parse_config(store.read_config(request.state_root, request.id))
+    is_exposed = _is_watched(config) or not state.has_own_pid_namespace
+    if request.may_begin_anew and facts.is_privileged and is_exposed:
+        exeseal: Any = __import__("pyrunc.runtime.exeseal", fromlist=("",))
+        exeseal.seal()
     process = _find_process(request, config.process, facts)
     _require_console(request, process)
     if not process.args:

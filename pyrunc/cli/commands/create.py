@@ -46,6 +46,7 @@ def request_of(settings: Settings, given: dict[str, Any]) -> CreateRequest:
         preserve_fds=given["preserve-fds"],
         systemd_cgroup=settings.systemd_cgroup,
         rootless=settings.rootless,
+        may_begin_anew=True,
     )
 
 

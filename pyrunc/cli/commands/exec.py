@@ -67,5 +67,6 @@ def main(settings: Settings, given: dict[str, Any]) -> int:
         preserve_fds=given["preserve-fds"],
         cgroup=given["cgroup"],
         ignore_paused=given["ignore-paused"],
+        may_begin_anew=True,
     )
     return exec_process(request)
