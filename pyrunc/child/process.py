@@ -35,6 +35,15 @@ def close_cgroups(_op: ops.CloseCgroups, child: Child) -> None:
         posix.close(child.saved.pop(name))
 
 
+def set_cpu_affinity(op: ops.SetCpuAffinity, _child: Child) -> None:
+    """Beside joining the cgroup, whose cpuset has the last word."""
+    try:
+        syscall.sched_setaffinity(op.mask)
+    except OSError:
+        if not op.optional:
+            raise
+
+
 def join_namespace(op: ops.JoinNamespace, child: Child) -> None:
     syscall.setns(child.saved[op.takes], op.flags)
 

@@ -50,6 +50,7 @@ STEPS: dict[type, Callable[[Any, Child], None]] = {
     ops.ResetSignals: process.reset_signals,
     ops.RunHooks: process.run_hooks,
     ops.SessionKeyring: process.session_keyring,
+    ops.SetCpuAffinity: process.set_cpu_affinity,
     ops.SetDomainname: process.set_domainname,
     ops.SetDumpable: process.set_dumpable,
     ops.SetHostname: process.set_hostname,

@@ -117,6 +117,50 @@ CLOSE_RANGE_CLOEXEC = 4
 RLIMIT_MEMLOCK = 8
 RLIM_INFINITY = 0xFFFF_FFFF_FFFF_FFFF
 
+# sched_setattr(2): policies and flags, by the names that they have in config.json
+SCHED_POLICIES = {
+    "SCHED_OTHER": 0,
+    "SCHED_FIFO": 1,
+    "SCHED_RR": 2,
+    "SCHED_BATCH": 3,
+    "SCHED_ISO": 4,
+    "SCHED_IDLE": 5,
+    "SCHED_DEADLINE": 6,
+}
+SCHED_FLAGS = {
+    "SCHED_FLAG_RESET_ON_FORK": 0x01,
+    "SCHED_FLAG_RECLAIM": 0x02,
+    "SCHED_FLAG_DL_OVERRUN": 0x04,
+    "SCHED_FLAG_KEEP_POLICY": 0x08,
+    "SCHED_FLAG_KEEP_PARAMS": 0x10,
+    "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
+    "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
+}
+
+# ioprio_set(2)
+IOPRIO_WHO_PROCESS = 1
+IOPRIO_CLASS_SHIFT = 13
+IOPRIO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+
+# personality(2)
+PERSONALITIES = {"LINUX": 0x0000, "LINUX32": 0x0008}
+
+# set_mempolicy(2)
+MEMORY_POLICIES = {
+    "MPOL_DEFAULT": 0,
+    "MPOL_PREFERRED": 1,
+    "MPOL_BIND": 2,
+    "MPOL_INTERLEAVE": 3,
+    "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5,
+    "MPOL_WEIGHTED_INTERLEAVE": 6,
+}
+MEMORY_POLICY_FLAGS = {
+    "MPOL_F_NUMA_BALANCING": 1 << 13,
+    "MPOL_F_RELATIVE_NODES": 1 << 14,
+    "MPOL_F_STATIC_NODES": 1 << 15,
+}
+
 # ioctl(2)
 TCGETS = 0x5401
 TCSETS = 0x5402
@@ -164,6 +208,7 @@ _GENERIC = {
     **_COMMON,
     "dup3": 24,
     "fcntl": 25,
+    "ioprio_set": 30,
     "umount2": 39,
     "mount": 40,
     "pivot_root": 41,
@@ -175,6 +220,8 @@ _GENERIC = {
     "unshare": 97,
     "capget": 90,
     "capset": 91,
+    "personality": 92,
+    "sched_setaffinity": 122,
     "setgid": 144,
     "setuid": 146,
     "setresuid": 147,
@@ -193,8 +240,10 @@ _GENERIC = {
     "recvmsg": 212,
     "keyctl": 219,
     "execve": 221,
+    "set_mempolicy": 237,
     "prlimit64": 261,
     "setns": 268,
+    "sched_setattr": 274,
     "seccomp": 277,
     "memfd_create": 279,
     "bpf": 280,
@@ -230,6 +279,7 @@ SYSCALLS = {
         "setfsgid": 123,
         "capget": 125,
         "capset": 126,
+        "personality": 135,
         "fstatfs": 138,
         "pivot_root": 155,
         "prctl": 157,
@@ -237,13 +287,17 @@ SYSCALLS = {
         "umount2": 166,
         "sethostname": 170,
         "setdomainname": 171,
+        "sched_setaffinity": 203,
         "exit_group": 231,
+        "set_mempolicy": 238,
         "keyctl": 250,
+        "ioprio_set": 251,
         "openat": 257,
         "unshare": 272,
         "dup3": 292,
         "prlimit64": 302,
         "setns": 308,
+        "sched_setattr": 314,
         "seccomp": 317,
         "memfd_create": 319,
         "bpf": 321,

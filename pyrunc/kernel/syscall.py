@@ -99,6 +99,12 @@ def prlimit(pid: int, resource: int, soft: int, hard: int) -> tuple[int, int]:
     return int.from_bytes(before.raw[:8], "little"), int.from_bytes(before.raw[8:], "little")
 
 
+def sched_setaffinity(mask: bytes) -> None:
+    """sched_setaffinity(2) of ourselves: bit N of `mask` for CPU N. Bits that the kernel has no CPU for are
+    no error as long as one is left."""
+    call("sched_setaffinity", 0, len(mask), mask)
+
+
 def capget() -> tuple[int, int, int]:
     """capget(2) of ourselves: effective, permitted, inheritable as bit sets."""
     data = buffer(24)

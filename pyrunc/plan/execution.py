@@ -7,7 +7,7 @@ the host side sets are waited for in between.
 from __future__ import annotations
 
 from pyrunc.kernel import const as c
-from pyrunc.oci.config import Process
+from pyrunc.oci.config import Linux, Process
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.launch import Launch, process_steps
 from pyrunc.plan.ops import (
@@ -29,6 +29,7 @@ from pyrunc.plan.ops import (
     Tell,
 )
 from pyrunc.plan.process import EVERY_CAPABILITY, plan_process
+from pyrunc.plan.scheduling import final_cpus, initial_cpus
 from pyrunc.record import Record
 
 TYPE_CHECKING = False
@@ -53,6 +54,7 @@ class ExecutionRequest(Record):
 
 def plan_execution(
     process: Process,
+    linux: Linux,
     facts: HostFacts,
     cgroup: tuple[OpenCgroup, ...],
     seccomp: SeccompProgram | None,
@@ -64,6 +66,7 @@ def plan_execution(
     in_user_namespace = bool(request.namespaces & c.CLONE_NEWUSER)
     plan = plan_process(
         process,
+        linux,
         facts=facts,
         grantable=EVERY_CAPABILITY if in_user_namespace else facts.capability_mask,
         seccomp=seccomp,
@@ -86,13 +89,16 @@ def plan_execution(
     joins = tuple(JoinCgroup(takes=op.saves) for op in cgroup if op.saves != "cgroup")
     # Who may trace us may take our descriptors. So that none which leads to the host's cgroups is there to be
     # taken, a process that they can't see joins those, and closes them, before the child is born among them.
-    before = (*joins, CloseCgroups()) if request.is_watched else ()
+    before: tuple[Op, ...] = initial_cpus(process)
+    if request.is_watched:
+        before += (*joins, CloseCgroups())
     has_user = bool(in_user_namespace)
     enter = (OpenRoot(),) if request.namespaces & c.CLONE_NEWNS else (ChangeRootTo(takes="root"), OpenRoot())
     child = (
         ResetSignals(),
         SetDumpable(value=False),
         *(() if request.is_watched else joins),
+        *final_cpus(process),
         *((JoinNamespace(takes="init", flags=joined),) if joined else ()),
         *((BecomeRoot(drop_groups=request.may_set_groups),) if has_user else ()),
         *enter,

@@ -52,6 +52,7 @@ from pyrunc.plan.ops import (
     WriteSysctl,
 )
 from pyrunc.plan.process import EVERY_CAPABILITY, ProcessPlan, compile_profile, plan_process
+from pyrunc.plan.scheduling import every_cpu
 from pyrunc.plan.stub import Stub, StubCall
 from pyrunc.record import Record
 
@@ -96,6 +97,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
     in_user_namespace = namespaces.has("user")
     plan = plan_process(
         process,
+        linux,
         facts=facts,
         grantable=EVERY_CAPABILITY if in_user_namespace else facts.capability_mask,
         seccomp=compile_profile(config, facts.machine),
@@ -133,6 +135,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
     child = (
         ResetSignals(),
         *(JoinCgroup(takes=op.saves) for op in cgroup.join if op.saves != "cgroup"),
+        every_cpu(),
         *_take_user_namespace(namespaces, rootless),
         *namespaces.join,
         *namespaces.after_cgroup,

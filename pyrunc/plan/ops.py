@@ -182,6 +182,15 @@ class CloseCgroups(Op):
     words = "close what led to the cgroups"
 
 
+class SetCpuAffinity(Op):
+    """sched_setaffinity(2) on ourselves: bit N of `mask` for CPU N. `optional`: a refusal is no error."""
+
+    words = "run on CPUs {cpus}"
+    cpus: str
+    mask: bytes
+    optional: bool = False
+
+
 class Await(Op):
     """Wait for the parent to say that it has done its part up to `point`."""
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
-from pyrunc.oci.config import CAPABILITIES, RLIMITS, Capabilities, Process
+from pyrunc.oci.config import CAPABILITIES, RLIMITS, Capabilities, Linux, Process
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.ops import FillHome, FindProgram, Op, SetOomScoreAdj, SetRlimit
+from pyrunc.plan.scheduling import scheduling_calls
 from pyrunc.plan.stub import (
     FILTERED,
     READY,
@@ -119,6 +120,7 @@ def program_candidates(program: str, path: str | None) -> tuple[str, ...]:
 
 def plan_process(
     process: Process,
+    linux: Linux,
     *,
     facts: HostFacts,
     grantable: int,
@@ -131,10 +133,11 @@ def plan_process(
     in_user_namespace: bool = False,
     adds_home: bool = True,
 ) -> ProcessPlan:
-    """`grantable`: the capabilities that can be given, as a mask; `has_fifo`: wait for `start`;
-    `listen_fds`: how many of the preserved descriptors are announced by LISTEN_FDS; `program`: what to
-    execute if it isn't args[0]; `in_user_namespace`: the right to raise a limit is then the host side's;
-    `adds_home`: HOME, where it is missing, is that of the container's /etc/passwd."""
+    """Of `linux` what is the process's, too. `grantable`: the capabilities that can be given, as a mask;
+    `has_fifo`: wait for `start`; `listen_fds`: how many of the preserved descriptors are announced by
+    LISTEN_FDS; `program`: what to execute if it isn't args[0]; `in_user_namespace`: the right to raise a
+    limit is then the host side's; `adds_home`: HOME, where it is missing, is that of the container's
+    /etc/passwd."""
     user = process.user
     sets = plan_capabilities(process.capabilities, grantable)
     env = plan_environment(process.env)
@@ -151,7 +154,15 @@ def plan_process(
     channel = 3 + preserve_fds
     outside = _outside(process, in_user_namespace)
     calls = _stub_calls(
-        process, sets, facts, seccomp, channel, has_fifo, may_set_groups, bool(outside), in_user_namespace
+        process,
+        sets,
+        facts,
+        seccomp,
+        channel,
+        has_fifo,
+        may_set_groups,
+        bool(outside),
+        scheduling_calls(process, linux) + ([] if in_user_namespace else _limit_calls(process)),
     )
     wants_home = adds_home and not env.get("HOME")
     if wants_home:
@@ -223,10 +234,10 @@ def _stub_calls(
     has_fifo: bool,
     may_set_groups: bool,
     has_outside: bool,
-    in_user_namespace: bool,
+    calls: list[StubCall],
 ) -> tuple[StubCall, ...]:
+    """`calls`: those which come first."""
     origin = process.origin
-    calls: list[StubCall] = [] if in_user_namespace else _limit_calls(process)
     filtering: tuple[StubCall, ...] = ()
     has_listener = seccomp is not None and seccomp.has_listener
     if seccomp is not None:

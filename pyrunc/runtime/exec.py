@@ -174,6 +174,7 @@ def plan_inside(
     """A process in the container that `state` is of: where its init is now, with the config's profile."""
     return plan_execution(
         process,
+        config.linux,
         facts,
         _cgroups(cgroup, state),
         compile_profile(config, facts.machine),
@@ -241,6 +242,9 @@ def _completed(process: Process, configured: Process) -> Process:
         rlimits=process.rlimits or configured.rlimits,
         apparmor_profile=process.apparmor_profile or configured.apparmor_profile,
         selinux_label=process.selinux_label or configured.selinux_label,
+        scheduler=process.scheduler or configured.scheduler,
+        io_priority=process.io_priority or configured.io_priority,
+        exec_cpu_affinity=process.exec_cpu_affinity or configured.exec_cpu_affinity,
     )
 
 

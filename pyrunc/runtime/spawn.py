@@ -7,7 +7,7 @@ to tell is a number (child/channel.py draws the frames).
 from __future__ import annotations
 
 import posix
-from errno import EACCES, EINVAL, ENOENT, ENOEXEC, ENOTDIR
+from errno import EACCES, EINVAL, ENOENT, ENOEXEC, ENOTDIR, EPERM
 from select import POLLIN, poll
 
 from pyrunc import log
@@ -283,6 +283,11 @@ def describe_call(launch: Launch, step: int, code: int) -> PyruncError:
     hint = ""
     if step == STEP_SECCOMP and code == EACCES:
         hint = "without noNewPrivileges a seccomp profile needs CAP_SYS_ADMIN"
+    elif name == "sched_setattr" and code == EPERM:
+        hint = (
+            "real-time policies and nice values below 0 need CAP_SYS_NICE; on cgroup v1 the former may need "
+        )
+        hint += "/linux/resources/cpu/realtimeRuntime, too"
     return PyruncError.from_errno(code, f"{_DURING_INIT}: {name}", origin, hint)
 
 

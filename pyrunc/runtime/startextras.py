@@ -46,6 +46,7 @@ def _run_inside(state: store.State, config: Config, process: Process, hook: Hook
         terminal=False,
         rlimits=(),
         oom_score_adj=None,
+        exec_cpu_affinity=None,
     )
     launch = plan_inside(state, config, changed, probe(), program=hook.path)
     init = posix.pidfd_open(state.pid)
