@@ -14,6 +14,7 @@ from pyrunc.plan import ops
 
 _NULL = posix.makedev(1, 3)
 _PASSWD_BYTES = 1 << 20
+_EVERY_CPU = b"\xff" * 1024  # 8192, the most that a kernel can be built for
 _SEARCHABLE_KEYRING = 0x3F1B0000  # possessor all; user view, read, search, link: exec joins by name
 
 
@@ -36,12 +37,17 @@ def close_cgroups(_op: ops.CloseCgroups, child: Child) -> None:
 
 
 def set_cpu_affinity(op: ops.SetCpuAffinity, _child: Child) -> None:
-    """Beside joining the cgroup, whose cpuset has the last word."""
+    """Before joining the cgroup, or after; its cpuset has the last word."""
+    syscall.sched_setaffinity(op.mask)
+
+
+def reset_cpu_affinity(_op: ops.ResetCpuAffinity, _child: Child) -> None:
+    """In the cgroup, so that its cpuset takes away what the container may not have. Where even that is
+    refused, by a seccomp profile of the caller's, there is nothing to undo."""
     try:
-        syscall.sched_setaffinity(op.mask)
+        syscall.sched_setaffinity(_EVERY_CPU)
     except OSError:
-        if not op.optional:
-            raise
+        pass
 
 
 def join_namespace(op: ops.JoinNamespace, child: Child) -> None:

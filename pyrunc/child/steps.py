@@ -47,6 +47,7 @@ STEPS: dict[type, Callable[[Any, Child], None]] = {
     ops.ReadonlyPath: rootfs.readonly_path,
     ops.RemountReadonly: rootfs.remount_readonly,
     ops.ReopenNull: process.reopen_null,
+    ops.ResetCpuAffinity: process.reset_cpu_affinity,
     ops.ResetSignals: process.reset_signals,
     ops.RunHooks: process.run_hooks,
     ops.SessionKeyring: process.session_keyring,

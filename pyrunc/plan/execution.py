@@ -28,7 +28,7 @@ from pyrunc.plan.ops import (
     SetDumpable,
     Tell,
 )
-from pyrunc.plan.process import EVERY_CAPABILITY, plan_process
+from pyrunc.plan.process import EVERY_CAPABILITY, ProcessPlan, plan_process
 from pyrunc.plan.scheduling import final_cpus, initial_cpus
 from pyrunc.record import Record
 
@@ -80,19 +80,11 @@ def plan_execution(
     )
     # Only children are born into a pid namespace that is joined; unprivileged, the user namespace gives us
     # the right to any of it, so a process between has to join that first.
-    staged = request.namespaces & c.CLONE_NEWPID
-    if not facts.is_privileged:
-        staged |= request.namespaces & c.CLONE_NEWUSER
+    staged = request.namespaces & (c.CLONE_NEWPID | (0 if facts.is_privileged else c.CLONE_NEWUSER))
     joined = request.namespaces & ~staged
     if request.is_watched:
         cgroup = tuple(_by_file(op) for op in cgroup)
     joins = tuple(JoinCgroup(takes=op.saves) for op in cgroup if op.saves != "cgroup")
-    # Who may trace us may take our descriptors. So that none which leads to the host's cgroups is there to be
-    # taken, a process that they can't see joins those, and closes them, before the child is born among them.
-    before: tuple[Op, ...] = initial_cpus(process)
-    if request.is_watched:
-        before += (*joins, CloseCgroups())
-    has_user = bool(in_user_namespace)
     enter = (OpenRoot(),) if request.namespaces & c.CLONE_NEWNS else (ChangeRootTo(takes="root"), OpenRoot())
     child = (
         ResetSignals(),
@@ -100,7 +92,7 @@ def plan_execution(
         *(() if request.is_watched else joins),
         *final_cpus(process),
         *((JoinNamespace(takes="init", flags=joined),) if joined else ()),
-        *((BecomeRoot(drop_groups=request.may_set_groups),) if has_user else ()),
+        *((BecomeRoot(drop_groups=request.may_set_groups),) if in_user_namespace else ()),
         *enter,
         NewSession(),
         *((SessionKeyring(name=request.keyring),) if request.keyring else ()),
@@ -108,18 +100,31 @@ def plan_execution(
         *process_steps(process, plan),
         ExecStub(preserve=request.preserve_fds),
     )
-    waits = (Await(point="ready"), *plan.outside, Tell(point="go")) if plan.outside else ()
-    waits = (*listener, *waits)
     return Launch(
         clone_flags=0,
         prepare=cgroup,
-        stage=(*before, *((JoinNamespace(takes="init", flags=staged),) if staged else ())),
-        attach=waits,
+        stage=_stage(process, staged, joins, request),
+        attach=(*listener, *_outside(plan)),
         child=child,
         stub=plan.stub,
         calls=plan.calls,
         program=request.program or process.args[0],
         has_terminal=process.terminal,
+    )
+
+
+def _outside(plan: ProcessPlan) -> tuple[Op, ...]:
+    return (Await(point="ready"), *plan.outside, Tell(point="go")) if plan.outside else ()
+
+
+def _stage(process: Process, staged: int, joins: tuple[Op, ...], request: ExecutionRequest) -> tuple[Op, ...]:
+    """Who may trace us may take our descriptors. So that none which leads to the host's cgroups is there to
+    be taken, a process that they can't see joins those, and closes them, before the child is born among
+    them. It is also the one to have the CPUs that are for the time before that."""
+    return (
+        *initial_cpus(process),
+        *((*joins, CloseCgroups()) if request.is_watched else ()),
+        *((JoinNamespace(takes="init", flags=staged),) if staged else ()),
     )
 
 

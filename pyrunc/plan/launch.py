@@ -37,6 +37,7 @@ from pyrunc.plan.ops import (
     ReadonlyPath,
     RemountReadonly,
     ReopenNull,
+    ResetCpuAffinity,
     ResetSignals,
     RunHooks,
     SendListener,
@@ -52,7 +53,6 @@ from pyrunc.plan.ops import (
     WriteSysctl,
 )
 from pyrunc.plan.process import EVERY_CAPABILITY, ProcessPlan, compile_profile, plan_process
-from pyrunc.plan.scheduling import every_cpu
 from pyrunc.plan.stub import Stub, StubCall
 from pyrunc.record import Record
 
@@ -135,7 +135,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
     child = (
         ResetSignals(),
         *(JoinCgroup(takes=op.saves) for op in cgroup.join if op.saves != "cgroup"),
-        every_cpu(),
+        ResetCpuAffinity(),
         *_take_user_namespace(namespaces, rootless),
         *namespaces.join,
         *namespaces.after_cgroup,
@@ -149,27 +149,30 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         *process_steps(process, plan),
         ExecStub(preserve=request.preserve_fds),
     )
-    # The score early: unprivileged we may write it only while the child is dumpable.
-    scores = tuple(op for op in plan.outside if isinstance(op, SetOomScoreAdj))
-    attach = (
-        *namespaces.map,
-        *scores,
-        *((Tell(point="mapped"),) if "user" in namespaces.own else ()),
-        *_host_hook_steps(config),
-        *listener_steps(linux),
-        Await(point="ready"),
-        *(op for op in plan.outside if op not in scores),
-    )
     return Launch(
         clone_flags=namespaces.clone_flags,
         prepare=prepare if rootless else (*prepare, *opened),
         stage=namespaces.stage,
-        attach=attach,
+        attach=_attach_steps(config, namespaces, plan),
         child=child,
         stub=plan.stub,
         calls=plan.calls,
         program=process.args[0],
         has_terminal=process.terminal,
+    )
+
+
+def _attach_steps(config: Config, namespaces: NamespacePlan, plan: ProcessPlan) -> tuple[Op, ...]:
+    """The score early: unprivileged we may write it only while the child is dumpable."""
+    scores = tuple(op for op in plan.outside if isinstance(op, SetOomScoreAdj))
+    return (
+        *namespaces.map,
+        *scores,
+        *((Tell(point="mapped"),) if "user" in namespaces.own else ()),
+        *_host_hook_steps(config),
+        *listener_steps(config.linux),
+        Await(point="ready"),
+        *(op for op in plan.outside if op not in scores),
     )
 
 

@@ -183,12 +183,17 @@ class CloseCgroups(Op):
 
 
 class SetCpuAffinity(Op):
-    """sched_setaffinity(2) on ourselves: bit N of `mask` for CPU N. `optional`: a refusal is no error."""
+    """sched_setaffinity(2) on ourselves: bit N of `mask` for CPU N."""
 
     words = "run on CPUs {cpus}"
     cpus: str
     mask: bytes
-    optional: bool = False
+
+
+class ResetCpuAffinity(Op):
+    """Undo a restriction that is the caller's, containerd's or a systemd unit's, and not the container's."""
+
+    words = "run on any CPU"
 
 
 class Await(Op):

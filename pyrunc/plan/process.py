@@ -176,30 +176,41 @@ def plan_process(
         env=tuple(_encode(f"{name}={value}") for name, value in env.items()),
         home_size=_HOME_BYTES if wants_home else 0,
     )
-    find = FindProgram(
-        candidates=candidates,
-        addresses=stub.candidates,
-        slot=stub.program_pointer,
-        uid=user.uid,
-        gid=user.gid,
-        groups=user.additional_gids,
-        as_user=user.uid != 0 and not sets.effective >> _DAC_OVERRIDE & 1,
-        origin=f"{process.origin}/args/0",
+    last = _last_steps(
+        process, candidates, stub, as_user=user.uid != 0 and not sets.effective >> _DAC_OVERRIDE & 1
     )
-    last: tuple[Op, ...] = (find,)
-    if wants_home:
-        pointer = Stub.address_of(stub.home_text).to_bytes(8, "little")
-        last += (
+    return ProcessPlan(outside=outside, last=last, stub=stub, calls=calls)
+
+
+def _last_steps(
+    process: Process, candidates: tuple[str, ...], stub: Stub, *, as_user: bool
+) -> tuple[Op, ...]:
+    """What only the child can look up, inside, and write into the stub."""
+    user = process.user
+    steps: tuple[Op, ...] = (
+        FindProgram(
+            candidates=candidates,
+            addresses=stub.candidates,
+            slot=stub.program_pointer,
+            uid=user.uid,
+            gid=user.gid,
+            groups=user.additional_gids,
+            as_user=as_user,
+            origin=f"{process.origin}/args/0",
+        ),
+    )
+    if stub.home_size:
+        steps += (
             FillHome(
                 uid=user.uid,
                 text_at=stub.home_text,
                 size=stub.home_size,
                 pointer_at=stub.home_pointer,
-                pointer=pointer,
+                pointer=Stub.address_of(stub.home_text).to_bytes(8, "little"),
                 origin=f"{process.origin}/env",
             ),
         )
-    return ProcessPlan(outside=outside, last=last, stub=stub, calls=calls)
+    return steps
 
 
 def _encode(text: str) -> bytes:

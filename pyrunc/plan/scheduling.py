@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from pyrunc.kernel import const as c
 from pyrunc.oci.config import Linux, Process, Scheduler
-from pyrunc.plan.ops import Op, SetCpuAffinity
+from pyrunc.plan.ops import Op, ResetCpuAffinity, SetCpuAffinity
 from pyrunc.plan.stub import StubCall, Text
 
 _ATTRIBUTES_SIZE = 56  # struct sched_attr with its clamps, Linux 5.3
-_EVERY_CPU = b"\xff" * 1024  # 8192: the most that a kernel can be built for
 
 
 def scheduling_calls(process: Process, linux: Linux) -> list[StubCall]:
@@ -74,11 +73,6 @@ def number_mask(text: str) -> bytes:
     return mask.to_bytes((mask.bit_length() + 63) // 64 * 8, "little")
 
 
-def every_cpu() -> SetCpuAffinity:
-    """Undo a restriction that is the caller's, containerd's or a systemd unit's, and not the container's."""
-    return SetCpuAffinity(cpus="all", mask=_EVERY_CPU, optional=True)
-
-
 def initial_cpus(process: Process) -> tuple[Op, ...]:
     """Of an exec, before it joins the cgroup."""
     affinity = process.exec_cpu_affinity
@@ -89,7 +83,7 @@ def final_cpus(process: Process) -> tuple[Op, ...]:
     """Of an exec, in the cgroup."""
     affinity = process.exec_cpu_affinity
     chosen = () if affinity is None else _cpus(affinity.final, f"{affinity.origin}/final")
-    return chosen or (every_cpu(),)
+    return chosen or (ResetCpuAffinity(),)
 
 
 def _cpus(text: str, origin: str) -> tuple[Op, ...]:

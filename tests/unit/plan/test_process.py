@@ -6,7 +6,7 @@ import pytest
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
-from pyrunc.oci.config import CAPABILITIES, Capabilities, Process, Rlimit, User
+from pyrunc.oci.config import CAPABILITIES, Capabilities, Linux, Process, Rlimit, User
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.ops import FillHome, FindProgram, SetOomScoreAdj, SetRlimit
 from pyrunc.plan.process import (
@@ -35,7 +35,7 @@ def plan(seccomp: SeccompProgram | None = None, *, how: dict | None = None, **fi
         "facts": HostFacts(), "grantable": EVERY_CAPABILITY, "has_fifo": True, "may_set_groups": True,
         "preserve_fds": 0, **(how or {}),
     }  # fmt: skip
-    return plan_process(process(**fields), seccomp=seccomp, **given)
+    return plan_process(process(**fields), Linux(), seccomp=seccomp, **given)
 
 
 def names(planned: ProcessPlan) -> list[str]:

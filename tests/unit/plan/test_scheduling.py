@@ -17,7 +17,8 @@ from pyrunc.oci.config import (
 )
 from pyrunc.oci.features import MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES
 from pyrunc.oci.rules import is_list_of_numbers
-from pyrunc.plan.scheduling import every_cpu, final_cpus, initial_cpus, number_mask, scheduling_calls
+from pyrunc.plan.ops import ResetCpuAffinity
+from pyrunc.plan.scheduling import final_cpus, initial_cpus, number_mask, scheduling_calls
 from pyrunc.plan.stub import Text
 
 
@@ -31,7 +32,7 @@ def calls(process=None, linux=None):
 def test_nothing_is_asked_for():
     assert calls() == []
     assert initial_cpus(Process()) == ()
-    assert final_cpus(Process()) == (every_cpu(),)
+    assert final_cpus(Process()) == (ResetCpuAffinity(),)
 
 
 def test_the_order_is_that_of_runc():
@@ -108,11 +109,9 @@ def test_cpus_of_an_exec():
     (first,), (last,) = initial_cpus(process), final_cpus(process)
     assert (first.mask, first.origin) == (b"\1" + bytes(7), "/process/execCPUAffinity/initial")
     assert (last.mask, last.origin) == (b"\6" + bytes(7), "/process/execCPUAffinity/final")
-    assert not first.optional
-    assert not last.optional
     assert last.describe() == "run on CPUs 1-2"
 
 
 def test_without_last_cpus_those_of_the_cgroup():
-    assert final_cpus(Process(exec_cpu_affinity=CpuAffinity(initial="0"))) == (every_cpu(),)
+    assert final_cpus(Process(exec_cpu_affinity=CpuAffinity(initial="0"))) == (ResetCpuAffinity(),)
     assert initial_cpus(Process(exec_cpu_affinity=CpuAffinity(final="0"))) == ()
