@@ -58,6 +58,13 @@ def unshare(op: ops.Unshare, _child: Child) -> None:
     syscall.unshare(op.flags)
 
 
+def write_time_offsets(op: ops.WriteTimeOffsets, _child: Child) -> None:
+    """In the stage, where /proc is the host's."""
+    fd = posix.open("/proc/self/timens_offsets", posix.O_WRONLY | posix.O_CLOEXEC)
+    posix.write(fd, op.text.encode())
+    posix.close(fd)
+
+
 def become_root(op: ops.BecomeRoot, _child: Child) -> None:
     """In a user namespace: only as a mapped id are we the owner of what we make."""
     if op.drop_groups:

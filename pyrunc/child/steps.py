@@ -62,6 +62,7 @@ STEPS: dict[type, Callable[[Any, Child], None]] = {
     ops.Tell: process.tell,
     ops.Unshare: process.unshare,
     ops.WriteSysctl: rootfs.write_sysctl,
+    ops.WriteTimeOffsets: process.write_time_offsets,
 }
 
 

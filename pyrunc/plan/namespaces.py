@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
 from pyrunc.kernel import const as c
-from pyrunc.oci.config import IdMapping, Linux, Namespace
+from pyrunc.oci.config import IdMapping, Linux, Namespace, TimeOffset
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.ops import DenySetgroups, JoinNamespace, Op, OpenNamespace, Unshare, WriteIdMap
+from pyrunc.plan.ops import (
+    DenySetgroups,
+    JoinNamespace,
+    Op,
+    OpenNamespace,
+    Unshare,
+    WriteIdMap,
+    WriteTimeOffsets,
+)
 from pyrunc.record import Record
 
 # type -> (CLONE_NEW*, its name below /proc/PID/ns)
@@ -28,9 +36,9 @@ class NamespacePlan(Record):
     """`own`: types that the container gets for itself; `joined`: those joined by path.
 
     `clone_flags`: of the clone. `open`: descriptors of what is joined, taken before. `stage`: what a process
-    between us and the init does first, because only its children are in those namespaces. `join`: the init's
-    own steps. `after_cgroup`: once it is in its cgroup, whose root the cgroup namespace is to show.
-    `map`: the host side's part.
+    between us and the init does first, because only its children are in those namespaces, or because it has
+    rights that the init has not. `join`: the init's own steps. `after_cgroup`: once it is in its cgroup,
+    whose root the cgroup namespace is to show. `map`: the host side's part.
     """
 
     own: tuple[str, ...]
@@ -72,22 +80,41 @@ def plan_namespaces(linux: Linux, facts: HostFacts) -> NamespacePlan:
         kind: JoinNamespace(takes=f"ns/{kind}", flags=KINDS[kind][0], origin=by_type[kind].origin)
         for kind in joined
     }
-    staged = tuple(joins[kind] for kind in ("user", "pid", "time") if kind in joins)
+    # In a user namespace of its own the init has no right to namespaces that are not owned by that one.
+    early = _JOIN_ORDER[:-1] if "user" in own else ("user", "pid", "time")
     flags = 0
     for kind in own:
         if kind != "cgroup":
             flags |= KINDS[kind][0]
+    in_stage = flags & (c.CLONE_NEWUSER | c.CLONE_NEWTIME) if linux.time_offsets else 0
     return NamespacePlan(
         own=own,
         joined=joined,
-        clone_flags=flags,
+        clone_flags=flags & ~in_stage,
         open=opened,
-        stage=staged,
-        join=tuple(joins[kind] for kind in joined if kind not in ("user", "pid", "time")),
+        stage=(
+            *(joins[kind] for kind in joined if kind in early),
+            *_plan_clocks(linux.time_offsets, in_stage),
+        ),
+        join=tuple(joins[kind] for kind in joined if kind not in early),
         after_cgroup=(Unshare(flags=c.CLONE_NEWCGROUP, origin=by_type["cgroup"].origin),)
         if "cgroup" in own
         else (),
         map=_plan_maps(linux, facts) if "user" in own else (),
+    )
+
+
+def _plan_clocks(offsets: tuple[TimeOffset, ...], flags: int) -> tuple[Op, ...]:
+    """A time namespace has offsets before it has a process: whoever makes it is not in it, but its children
+    are. It belongs to the container's user namespace, which therefore is made first, in the same process."""
+    if not offsets:
+        return ()
+    user = flags & c.CLONE_NEWUSER
+    text = "".join(f"{item.clock} {item.seconds} {item.nanoseconds}\n" for item in offsets)
+    return (
+        *((Unshare(flags=user, origin="/linux/namespaces"),) if user else ()),
+        Unshare(flags=c.CLONE_NEWTIME, origin="/linux/namespaces"),
+        WriteTimeOffsets(text=text, origin="/linux/timeOffsets"),
     )
 
 

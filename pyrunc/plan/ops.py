@@ -228,6 +228,13 @@ class Unshare(Op):
     flags: int
 
 
+class WriteTimeOffsets(Op):
+    """Offsets of the time namespace that our children will be in; only while no process is in it."""
+
+    words = "set time offsets"
+    text: str
+
+
 class BecomeRoot(Op):
     """Take the ids that the user namespace maps to 0, and no supplementary groups if `drop_groups`."""
 

@@ -64,8 +64,8 @@ class Born:
 
 
 def clone(launch: Launch, host: Host, fifo: int = -1) -> Born:
-    """One clone3 with every namespace; a process between only where a user or time namespace is joined,
-    which counts for children alone. Raises PyruncError."""
+    """One clone3 with every namespace; a process between only for what counts for children alone, or has to
+    be done with rights that the child won't have. Raises PyruncError."""
     stub = _make_stub(launch.stub.image)
     ours, theirs = fds.socket_pair()
     child = Child(host.saved, theirs, stub, fifo)
@@ -133,7 +133,7 @@ def _clone_through_stage(born: Born, child: Child, cgroup_fd: int) -> None:
     """The process between joins, clones as if it were us (CLONE_PARENT), says the pid, and is gone."""
     launch = born.launch
     has_rights = not any(
-        isinstance(op, ops.JoinNamespace) and op.flags & c.CLONE_NEWUSER for op in launch.stage
+        isinstance(op, (ops.JoinNamespace, ops.Unshare)) and op.flags & c.CLONE_NEWUSER for op in launch.stage
     )
     try:
         if has_rights:

@@ -1,5 +1,6 @@
 """linux.namespaces: own, inherited, joined by path; user namespaces with mappings; host and domain name."""
 
+import fcntl
 import os
 
 import pytest
@@ -8,6 +9,7 @@ from support.host import needs_namespace
 from support.marks import deviation
 
 FILES = {"pid": "pid", "network": "net", "ipc": "ipc", "uts": "uts", "mount": "mnt"}
+NS_GET_USERNS = 0xB701
 MORE = {"cgroup": "cgroup", "user": "user", "time": "time"}
 
 
@@ -96,22 +98,102 @@ def test_an_own_cgroup_namespace_starts_at_the_containers_cgroup(runtime, bundle
     assert answers["ns"] != _own("cgroup")
 
 
-@needs_namespace("time")
-@deviation("runc", reason="knows no time namespace", before="1.2")
-def test_a_time_namespace_with_offsets(runtime, bundle):
+CLOCKS = [["monotonic", "7", "0"], ["boottime", "1000000", "5"]]
+
+
+@pytest.fixture
+def clocks(bundle):
+    """A bundle with clocks of its own, those of CLOCKS."""
     bundle.namespace("time")
     bundle.linux["timeOffsets"] = {"boottime": {"secs": 1_000_000, "nanosecs": 5}, "monotonic": {"secs": 7}}
+    return bundle
+
+
+def _offsets(text):
+    return [line.split() for line in text.splitlines()]
+
+
+@needs_namespace("time")
+@deviation("runc", reason="knows no time namespace", before="1.2")
+def test_offsets_in_a_user_namespace_that_owns_the_clocks(runtime, clocks):
+    clocks.map_ids()
+    clocks.process["args"] = ["sleep", "1000"]
+    runtime.launch(clocks)
+    pid = runtime.pid(clocks)
+    assert os.readlink(f"/proc/{pid}/ns/user") != _own("user")
+    with open(f"/proc/{pid}/timens_offsets") as text:
+        assert _offsets(text.read()) == CLOCKS
+    with open(f"/proc/{pid}/uid_map") as text:
+        assert text.read().split() == ["0", "100000", "65536"]
+    with open(f"/proc/{pid}/ns/time") as time, open(f"/proc/{pid}/ns/user") as user:
+        owner = fcntl.ioctl(time, NS_GET_USERNS)
+        try:
+            assert os.path.sameopenfile(owner, user.fileno())
+        finally:
+            os.close(owner)
+    answers = runtime.ask_exec(clocks, uptime="cat /proc/uptime", ns="readlink /proc/self/ns/time")
+    assert float(answers["uptime"].split()[0]) > 1_000_000
+    assert answers["ns"] == os.readlink(f"/proc/{pid}/ns/time")
+
+
+@needs_namespace("time")
+@deviation("runc", reason="knows no time namespace", before="1.2")
+def test_exec_has_the_clocks_of_the_container(runtime, clocks):
+    runtime.launch(clocks, "sleep", "1000")
+    pid = runtime.pid(clocks)
+    answers = runtime.ask_exec(
+        clocks,
+        uptime="cat /proc/uptime",
+        ns="readlink /proc/self/ns/time",
+        pid="readlink /proc/self/ns/pid",
+        file="cat /proc/self/timens_offsets",
+    )
+    assert float(answers["uptime"].split()[0]) > 1_000_000
+    assert _offsets(answers["file"]) == CLOCKS
+    assert answers["ns"] == os.readlink(f"/proc/{pid}/ns/time")
+    assert answers["pid"] == os.readlink(f"/proc/{pid}/ns/pid")
+
+
+@needs_namespace("time")
+@deviation("runc", reason="knows no time namespace", before="1.2")
+def test_clocks_beside_a_pid_namespace_by_path(runtime, clocks, donor):
+    clocks.namespace("pid", f"/proc/{donor}/ns/pid")
+    answers = runtime.ask(clocks, uptime="cat /proc/uptime", pid="readlink /proc/self/ns/pid")
+    assert float(answers["uptime"].split()[0]) > 1_000_000
+    assert answers["pid"] == os.readlink(f"/proc/{donor}/ns/pid")
+
+
+@needs_namespace("time")
+@deviation("runc", reason="knows no time namespace", before="1.2")
+def test_another_containers_clocks_by_path(runtime, clocks, new_bundle):
+    runtime.launch(clocks, "sleep", "1000")
+    bundle = new_bundle()
+    bundle.namespace("time", f"/proc/{runtime.pid(clocks)}/ns/time")
+    answers = runtime.ask(bundle, uptime="cat /proc/uptime", ns="readlink /proc/self/ns/time")
+    assert float(answers["uptime"].split()[0]) > 1_000_000
+    assert answers["ns"] == os.readlink(f"/proc/{runtime.pid(clocks)}/ns/time")
+
+
+@needs_namespace("time")
+@deviation("runc", reason="knows no time namespace", before="1.2")
+@pytest.mark.parametrize("seconds", [-(10**10), 2**62])
+def test_clocks_that_would_run_before_the_boot_or_over(runtime, clocks, seconds):
+    clocks.linux["timeOffsets"]["boottime"]["secs"] = seconds
+    runtime.run(clocks, "true").failed("time offsets", "/linux/timeOffsets", "out of range")
+
+
+@needs_namespace("time")
+@deviation("runc", reason="knows no time namespace", before="1.2")
+def test_a_time_namespace_with_offsets(runtime, clocks):
     answers = runtime.ask(
-        bundle,
+        clocks,
         uptime="cat /proc/uptime",
         ns="readlink /proc/self/ns/time",
         file="cat /proc/self/timens_offsets",
     )
     assert float(answers["uptime"].split()[0]) > 1_000_000
     assert answers["ns"] != _own("time")
-    assert [line.split() for line in answers["file"].splitlines()] == [
-        ["monotonic", "7", "0"], ["boottime", "1000000", "5"],
-    ]  # fmt: skip
+    assert _offsets(answers["file"]) == CLOCKS
 
 
 @deviation("runc", reason="ignores timeOffsets", before="1.2")
@@ -260,6 +342,20 @@ def test_a_user_namespace_by_path(runtime, new_bundle):
     answers = runtime.ask(second, ns="readlink /proc/self/ns/user", map="cat /proc/self/uid_map")
     assert answers["ns"] == os.readlink(f"/proc/{pid}/ns/user")
     assert answers["map"].split() == ["0", "100000", "65536"]
+
+
+def test_a_namespace_of_the_hosts_in_a_user_namespace_of_its_own(runtime, mapped, donor):
+    for name in ("network", "ipc"):
+        mapped.namespace(name, f"/proc/{donor}/ns/{FILES[name]}")
+    mapped.unmount("/sys")  # a new one is for the owner of the network namespace
+    mapped.unmount("/sys/fs/cgroup")
+    mapped.unmount("/dev/mqueue")
+    answers = runtime.ask(
+        mapped, net="readlink /proc/self/ns/net", ipc="readlink /proc/self/ns/ipc", id="id -u"
+    )
+    assert answers["net"] == os.readlink(f"/proc/{donor}/ns/net")
+    assert answers["ipc"] == os.readlink(f"/proc/{donor}/ns/ipc")
+    assert answers["id"] == "0"
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
-from pyrunc.oci.config import IdMapping, Linux, Namespace
+from pyrunc.oci.config import IdMapping, Linux, Namespace, TimeOffset
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.namespaces import KINDS, plan_namespaces
-from pyrunc.plan.ops import DenySetgroups, JoinNamespace, OpenNamespace, Unshare, WriteIdMap
+from pyrunc.plan.ops import DenySetgroups, JoinNamespace, OpenNamespace, Unshare, WriteIdMap, WriteTimeOffsets
+from pyrunc.record import replaced
 
 ROOT = HostFacts()
 USER = HostFacts(uid=1000, gid=1000, capability_mask=0)
@@ -53,6 +54,43 @@ def test_namespaces_that_count_for_children_alone_are_joined_by_a_process_betwee
     assert [op.takes for op in planned.stage if isinstance(op, JoinNamespace)] == ["ns/pid", "ns/time"]
     assert planned.join == ()
     assert planned.clone_flags == KINDS["mount"][0]
+
+
+def with_clocks(given: Linux) -> Linux:
+    return replaced(given, time_offsets=(TimeOffset(clock="boottime", seconds=-5, nanoseconds=7),))
+
+
+WRITE = WriteTimeOffsets(text="boottime -5 7\n", origin="/linux/timeOffsets")
+
+
+def test_offsets_are_written_by_a_process_that_is_not_in_the_time_namespace():
+    planned = plan_namespaces(with_clocks(linux("time", "pid", paths=("network",))), ROOT)
+    assert planned.clone_flags == KINDS["pid"][0]
+    assert planned.stage == (Unshare(flags=KINDS["time"][0], origin="/linux/namespaces"), WRITE)
+    assert [op.takes for op in planned.join if isinstance(op, JoinNamespace)] == ["ns/network"]
+    assert plan_namespaces(linux("time"), ROOT).clone_flags == KINDS["time"][0]
+    assert plan_namespaces(linux("time"), ROOT).stage == ()
+
+
+def test_clocks_belong_to_the_user_namespace_which_is_made_before():
+    planned = plan_namespaces(with_clocks(linux("time", "user", "mount", paths=("pid",), uids=RANGE)), ROOT)
+    assert planned.clone_flags == KINDS["mount"][0]
+    join, user, time, write = planned.stage
+    assert isinstance(join, JoinNamespace)
+    assert (user, time) == tuple(
+        Unshare(flags=KINDS[name][0], origin="/linux/namespaces") for name in ("user", "time")
+    )
+    assert write == WRITE
+    assert planned.map
+
+
+def test_what_is_the_hosts_is_joined_before_an_own_user_namespace_takes_the_right_to():
+    planned = plan_namespaces(linux("user", paths=("network", "ipc", "uts"), uids=RANGE), ROOT)
+    assert planned.clone_flags == KINDS["user"][0]
+    assert [op.takes for op in planned.stage if isinstance(op, JoinNamespace)] == [
+        "ns/ipc", "ns/uts", "ns/network",
+    ]  # fmt: skip
+    assert planned.join == ()
 
 
 @pytest.mark.parametrize(
