@@ -265,6 +265,7 @@ def test_children_of_init_end_with_it(runtime, bundle):
     assert not leaks.cgroups(bundle.id)
 
 
+@deviation("runc", reason="now and then leaves a v2 cgroup behind", sometimes=True)
 def test_delete_ends_what_outlived_init_in_a_shared_pid_namespace(runtime, bundle):
     bundle.share("pid")
     created = runtime.launch(bundle, "sh", "-c", "sleep 1000 & echo $!; sleep 0.1")
@@ -274,6 +275,7 @@ def test_delete_ends_what_outlived_init_in_a_shared_pid_namespace(runtime, bundl
     assert leaks.state_of(survivor) == "S"
     runtime.delete(bundle).ok()
     assert leaks.reap(survivor) == -9
+    runtime.require_clean()
 
 
 # -- crashes ---------------------------------------------------------------------------------------------

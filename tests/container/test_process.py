@@ -229,7 +229,7 @@ def test_the_callers_death_signal_is_not_the_containers(runtime, bundle):
     assert runtime.exec(bundle, "true", prefix=prefix).returncode == 0
 
 
-@deviation("runc", reason="leaves the affinity of its caller", before="1.2")
+@deviation("runc", reason="leaves it to the kernel, some of which reset it", before="1.2", sometimes=True)
 def test_the_callers_cpu_affinity_is_not_the_containers(runtime, bundle):
     everything = os.sched_getaffinity(0)
     if len(everything) < 2:
@@ -277,7 +277,10 @@ def test_no_limit_at_all(runtime, bundle):
         [{"type": "RLIMIT_NONSENSE", "soft": 1, "hard": 1}],
         [{"type": "NOFILE", "soft": 1, "hard": 1}],
         [{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 50}],
-        [{"type": "RLIMIT_CORE", "soft": 1, "hard": 1}, {"type": "RLIMIT_CORE", "soft": 2, "hard": 2}],
+        pytest.param(
+            [{"type": "RLIMIT_CORE", "soft": 1, "hard": 1}, {"type": "RLIMIT_CORE", "soft": 2, "hard": 2}],
+            marks=deviation("runc", reason="sets both, if it may raise the first", sometimes=True),
+        ),
     ],
     ids=["unknown", "without its prefix", "soft above hard", "twice"],
 )
