@@ -41,8 +41,8 @@ _FIFO_FLAGS = posix.O_RDWR | posix.O_CLOEXEC
 class CreateRequest(Record):
     """As on the command line of `create` and `run`. `bundle` and `state_root` are absolute. `console_fd`:
     instead of a socket's path, an open descriptor that the pty is to be sent to. `stand_in`: asked, for a
-    container without a terminal, which standard streams are to be other descriptors than ours. `may_begin_anew`: this
-    process is the command line's, and may execute itself again (exeseal)."""
+    container without a terminal, which standard streams are to be other descriptors than ours.
+    `may_begin_anew`: this process is the command line's, and may execute itself again (exeseal)."""
 
     id: str
     bundle: str
@@ -203,8 +203,17 @@ def begin(request: CreateRequest, *, is_detached: bool) -> Begun:
         return _begin(request, planned, undo)
     except BaseException:
         for step in reversed(undo):
-            step()
+            _try(step)
         raise
+
+
+def _try(step: Callable[[], object]) -> None:
+    """Undo one thing. That it failed is said beside the error that brought us here, and keeps nothing else
+    from being undone."""
+    try:
+        step()
+    except (OSError, PyruncError) as error:
+        log.warning(f"clean-up: {error}")
 
 
 def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], object]]) -> Begun:
