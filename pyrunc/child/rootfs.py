@@ -7,12 +7,12 @@ takes names, by /proc/self/fd/N of the *host's* procfs, which is still ours. The
 from __future__ import annotations
 
 import posix
-from errno import EBUSY, EEXIST, ELOOP, ENOENT, ENOTDIR, EPERM
-from stat import S_IFMT, S_IMODE, S_ISCHR, S_ISDIR
+from errno import EBUSY, ELOOP, ENOENT, ENOTDIR, EPERM
+from stat import S_IFMT, S_IMODE, S_ISCHR, S_ISDIR, S_ISLNK
 
 from pyrunc.child.context import Child
 from pyrunc.kernel import const as c
-from pyrunc.kernel import fds, mounts, paths, syscall
+from pyrunc.kernel import fds, mounts, paths, syscall, trees
 from pyrunc.plan import ops
 
 _NULL = posix.makedev(1, 3)
@@ -35,6 +35,7 @@ def open_tree(op: ops.OpenTree, child: Child) -> None:
     child.saved[op.saves] = mounts.clone_tree(
         op.source,
         recursive=op.recursive,
+        follow=op.follow,
         set_flags=op.set_flags,
         clear_flags=op.clear_flags,
         propagation=op.propagation,
@@ -80,6 +81,23 @@ def mount_filesystem(op: ops.MountFilesystem, child: Child) -> None:
     posix.close(target)
 
 
+def copy_up(op: ops.CopyUp, child: Child) -> None:
+    """The tmpfs is filled while it is detached, from and to descriptors: nobody can lead a write elsewhere,
+    and what is copied is what the tmpfs will cover."""
+    target, is_new = _open_directory(child, op.target, False)
+    _refuse_bad_target(child, target, False)
+    data = op.data
+    if op.inherit_mode and not is_new:
+        data += f",mode={S_IMODE(posix.stat(target).st_mode):o}"
+    tree = mounts.make_filesystem("tmpfs", op.source, data, op.attributes)
+    flags = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
+    source, copy = posix.open(".", flags, dir_fd=target), posix.open(".", flags, dir_fd=tree)
+    trees.copy_tree(source, copy)
+    syscall.move_mount(tree, target)
+    for fd in (source, copy, tree, target):
+        posix.close(fd)
+
+
 def _open_directory(child: Child, path: str, strict: bool) -> tuple[int, bool]:
     """The directory `path` (O_PATH), made if missing, and whether it was. `strict`: no symlink on the way."""
     try:
@@ -111,10 +129,14 @@ def move_mount(op: ops.MoveMount, child: Child) -> None:
     tree = child.saved[op.takes]
     if op.must_be_proc and syscall.filesystem_magic(tree) != c.PROC_SUPER_MAGIC:
         raise OSError(ops.NOT_PROC, "mount", op.target)
-    if S_ISDIR(posix.stat(tree).st_mode):
+    kind = posix.stat(tree).st_mode
+    if op.copy_link and S_ISLNK(kind):
+        _make_link(child, op.target, posix.readlink("", dir_fd=tree))
+        return
+    if S_ISDIR(kind):
         target = paths.make_directories(child.root, op.target)
     else:
-        target = paths.make_file(child.root, op.target)
+        target = paths.make_file(child.root, op.target, follow=op.follow)
         if S_ISDIR(posix.stat(target).st_mode):
             raise OSError(ENOTDIR, "mount", op.target)  # the kernel only says EINVAL
     _refuse_bad_target(child, target, op.may_cover_proc)
@@ -162,18 +184,21 @@ def make_device(op: ops.MakeDevice, child: Child) -> None:
 
 def make_symlink(op: ops.MakeSymlink, child: Child) -> None:
     """What is there already stays, unless it has to go (/dev/ptmx of an image is never the right one)."""
-    directory, name = paths.split(op.path)
+    _make_link(child, op.path, op.target, replace=op.replace)
+
+
+def _make_link(child: Child, path: str, target: str, replace: bool = False) -> None:
+    directory, name = paths.split(path)
     parent = paths.make_directories(child.root, directory)
-    if op.replace:
+    if replace:
         try:
             posix.unlink(name, dir_fd=parent)
         except FileNotFoundError:
             pass
     try:
-        posix.symlink(op.target, name, dir_fd=parent)
-    except OSError as error:
-        if error.errno != EEXIST:
-            raise
+        posix.symlink(target, name, dir_fd=parent)
+    except FileExistsError:
+        pass
     posix.close(parent)
 
 

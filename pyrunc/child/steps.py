@@ -25,6 +25,7 @@ STEPS: dict[type, Callable[[Any, Child], None]] = {
     ops.ChangeRoot: rootfs.change_root,
     ops.ChangeRootTo: rootfs.change_root_to,
     ops.CloseCgroups: process.close_cgroups,
+    ops.CopyUp: rootfs.copy_up,
     ops.ExecStub: process.exec_stub,
     ops.FillHome: process.fill_home,
     ops.FindProgram: process.find_program,

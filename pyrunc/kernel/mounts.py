@@ -1,17 +1,28 @@
-"""Detached mount trees: what a bind mount is made from."""
+"""Detached mounts: what a bind mount is made from, and a filesystem that is filled before anybody sees it."""
 
 from __future__ import annotations
 
 import posix
 
 from pyrunc.kernel import syscall
-from pyrunc.kernel.const import AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE
+from pyrunc.kernel.const import (
+    AT_FDCWD,
+    AT_RECURSIVE,
+    AT_SYMLINK_NOFOLLOW,
+    FSCONFIG_CMD_CREATE,
+    FSCONFIG_SET_FLAG,
+    FSCONFIG_SET_STRING,
+    OPEN_TREE_CLONE,
+)
 
 
-def clone_tree(source: str, *, recursive: bool, set_flags: int, clear_flags: int, propagation: int) -> int:
-    """A detached copy of the mount at `source`, from there on, as a descriptor. `set_flags` and `clear_flags`
-    (MOUNT_ATTR_*) are for the topmost mount, `propagation` (MS_*, 0 to keep it) for all. Raises OSError."""
-    flags = OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0)
+def clone_tree(
+    source: str, *, recursive: bool, follow: bool, set_flags: int, clear_flags: int, propagation: int
+) -> int:
+    """A detached copy of the mount at `source`, from there on, as a descriptor. Without `follow` a symlink is
+    the source itself. `set_flags` and `clear_flags` (MOUNT_ATTR_*) are for the topmost mount, `propagation`
+    (MS_*, 0 to keep it) for all. Raises OSError."""
+    flags = OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0) | (0 if follow else AT_SYMLINK_NOFOLLOW)
     tree = syscall.open_tree(AT_FDCWD, source, flags)
     try:
         if set_flags or clear_flags:
@@ -22,3 +33,19 @@ def clone_tree(source: str, *, recursive: bool, set_flags: int, clear_flags: int
         posix.close(tree)
         raise
     return tree
+
+
+def make_filesystem(fstype: str, source: str, data: str, attributes: int) -> int:
+    """A new instance, detached, as a descriptor; `data` as for mount(2). Raises OSError."""
+    context = syscall.fsopen(fstype)
+    try:
+        syscall.fsconfig(context, FSCONFIG_SET_STRING, "source", source)
+        for option in data.split(","):
+            key, equals, value = option.partition("=")
+            if key:
+                kind = FSCONFIG_SET_STRING if equals else FSCONFIG_SET_FLAG
+                syscall.fsconfig(context, kind, key, value)
+        syscall.fsconfig(context, FSCONFIG_CMD_CREATE)
+        return syscall.fsmount(context, attributes)
+    finally:
+        posix.close(context)

@@ -104,14 +104,15 @@ def split(path: str) -> tuple[str, str]:
     return "/".join(parts[:-1]) or ".", parts[-1]
 
 
-def make_file(root_fd: int, path: str, mode: int = 0o755) -> int:
+def make_file(root_fd: int, path: str, mode: int = 0o755, *, follow: bool = True) -> int:
     """Open `path` below `root_fd` (O_PATH), making an empty file where nothing is, with its directories.
 
-    A dangling symlink is followed inside the root, and the file is made where it points.
+    A dangling symlink is followed inside the root, and the file is made where it points. Without `follow` a
+    symlink is opened itself.
     """
     for _ in range(_MAXIMUM_LINKS):
         try:
-            return open_inside(root_fd, path)
+            return open_inside(root_fd, path) if follow else open_link_itself(root_fd, path)
         except FileNotFoundError:
             pass
         parent_path, name = split(path)

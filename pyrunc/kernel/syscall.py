@@ -218,6 +218,21 @@ def mount_setattr(
     call("mount_setattr", fd, b"\0", flags, data, len(data))
 
 
+def fsopen(fstype: str) -> int:
+    """fsopen(2), Linux 5.2: a filesystem in the making."""
+    return call("fsopen", path_bytes(fstype), const.FSOPEN_CLOEXEC)
+
+
+def fsconfig(fd: int, command: int, key: str = "", value: str = "") -> None:
+    """fsconfig(2), Linux 5.2, with strings."""
+    call("fsconfig", fd, command, path_bytes(key) if key else None, path_bytes(value) if value else None, 0)
+
+
+def fsmount(fd: int, attributes: int) -> int:
+    """fsmount(2), Linux 5.2: the filesystem as a detached mount with these MOUNT_ATTR_*."""
+    return call("fsmount", fd, const.FSMOUNT_CLOEXEC, attributes)
+
+
 def ioctl_int(fd: int, request: int, argument: int = 0) -> int:
     """ioctl(2) with a number as its argument."""
     return call("ioctl", fd, request, argument)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import posix
 from errno import EACCES, EINVAL, EPERM
 
-from pyrunc.errors import INTERNAL, INVALID, PyruncError
+from pyrunc.errors import INTERNAL, INVALID, UNSUPPORTED, PyruncError
 from pyrunc.kernel import const as c
 from pyrunc.kernel import mounts, spawn, syscall
+from pyrunc.linux import idmap
 from pyrunc.linux.cgroups import apply as cgroups
 from pyrunc.linux.hooks import run_hooks
 from pyrunc.plan import ops
@@ -66,6 +67,7 @@ def _open_tree(op: ops.OpenTree, host: Host) -> None:
     host.saved[op.saves] = mounts.clone_tree(
         op.source,
         recursive=op.recursive,
+        follow=op.follow,
         set_flags=op.set_flags,
         clear_flags=op.clear_flags,
         propagation=op.propagation,
@@ -75,6 +77,25 @@ def _open_tree(op: ops.OpenTree, host: Host) -> None:
 def _set_tree_flags(op: ops.SetTreeFlags, host: Host) -> None:
     tree = host.saved[op.takes]
     syscall.mount_setattr(tree, recursive=True, attr_set=op.set_flags, attr_clear=op.clear_flags)
+
+
+def _map_tree(op: ops.MapTree, host: Host) -> None:
+    """Trees with the same mapping share a user namespace."""
+    name = op.namespace or f"idmap {op.uid_map}/{op.gid_map}"
+    if name not in host.saved:
+        host.saved[name] = idmap.open_user_namespace(op.uid_map, op.gid_map)
+    try:
+        syscall.mount_setattr(
+            host.saved[op.takes],
+            recursive=op.recursive,
+            attr_set=c.MOUNT_ATTR_IDMAP,
+            userns_fd=host.saved[name],
+        )
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+        why = "its filesystem, or one mounted below it, does not support id-mapped mounts on this kernel"
+        raise PyruncError(UNSUPPORTED, op.describe(), op.origin, why) from error
 
 
 def _open_namespace(op: ops.OpenNamespace, host: Host) -> None:
@@ -168,6 +189,7 @@ def _make_cgroup(op: ops.MakeCgroup, host: Host) -> None:
 _DO: dict[type, Callable[[Any, Host], None]] = {
     ops.OpenTree: _open_tree,
     ops.SetTreeFlags: _set_tree_flags,
+    ops.MapTree: _map_tree,
     ops.OpenNamespace: _open_namespace,
     ops.WriteIdMap: _write_id_map,
     ops.DenySetgroups: _deny_setgroups,

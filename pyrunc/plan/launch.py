@@ -15,7 +15,7 @@ from pyrunc.plan.cgroups import CgroupPlan
 from pyrunc.plan.devices import has_host_dev, plan_devices
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.mounts import PROPAGATION, plan_mounts
-from pyrunc.plan.namespaces import NamespacePlan, plan_namespaces
+from pyrunc.plan.namespaces import NamespacePlan, map_lines, plan_namespaces
 from pyrunc.plan.ops import (
     AttachRoot,
     Await,
@@ -120,6 +120,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         cgroups=facts.cgroups,
         cgroup_paths=cgroup.paths,
         has_cgroup_namespace=namespaces.has("cgroup"),
+        user_maps=(map_lines(linux.uid_mappings), map_lines(linux.gid_mappings)),
     )
     has_root = namespaces.has("mount")
     root = OpenTree(

@@ -12,7 +12,10 @@ from pyrunc.kernel import const as c
 from pyrunc.oci.config import Mount
 from pyrunc.plan.cgroupmounts import plan_cgroup_mount
 from pyrunc.plan.facts import CgroupLayout
+from pyrunc.plan.namespaces import map_lines
 from pyrunc.plan.ops import (
+    CopyUp,
+    MapTree,
     MountFilesystem,
     MoveMount,
     Op,
@@ -90,7 +93,9 @@ ATTRIBUTES = {
 }
 RECURSIVE_ATTRIBUTES = {f"r{name}": bits for name, bits in ATTRIBUTES.items()}
 BINDS = ("bind", "rbind")
-EXTENSIONS = ("tmpcopyup",)
+EXTENSIONS = ("tmpcopyup", "idmap", "ridmap", "copy-symlink", "src-nofollow", "dest-nofollow")
+# What a filesystem of its own knows by name and not as an attribute of the mount.
+_WORDS = ((c.MS_SYNCHRONOUS, "sync"), (c.MS_DIRSYNC, "dirsync"), (c.MS_LAZYTIME, "lazytime"))
 
 # What may be mounted over inside /proc: files that lxcfs and CRI provide, nothing that a label is written to.
 _OVER_PROC = frozenset(
@@ -129,7 +134,6 @@ class _Options(Record):
     data: tuple[str, ...]
     is_bind: bool
     is_recursive: bool
-    copy_up: bool
 
 
 def _parse_options(mount: Mount) -> _Options:
@@ -159,7 +163,6 @@ def _parse_options(mount: Mount) -> _Options:
         data=tuple(data),
         is_bind=mount.type == "bind" or any(option in BINDS for option in mount.options),
         is_recursive="rbind" in mount.options,
-        copy_up="tmpcopyup" in mount.options,
     )
 
 
@@ -175,8 +178,10 @@ def plan_mounts(
     cgroups: CgroupLayout,
     cgroup_paths: tuple[tuple[str, str], ...],
     has_cgroup_namespace: bool,
+    user_maps: tuple[str, str],
 ) -> MountPlan:
-    """All mounts, in the order of the list. `cgroup_paths`: the container's cgroup in each hierarchy."""
+    """All mounts, in the order of the list. `cgroup_paths`: the container's cgroup in each hierarchy;
+    `user_maps`: uid_map and gid_map of its own user namespace, empty for one that it joins."""
     opened: list[Op] = []
     mounted: list[Op] = []
     finish: list[Op] = []
@@ -193,6 +198,7 @@ def plan_mounts(
             )
         elif options.is_bind:
             part = _plan_bind(mount, options, f"mounts/{number}", bundle, rootfs_propagation)
+            part[0].extend(_plan_id_map(mount, f"mounts/{number}", user_maps))
         else:
             part = _plan_filesystem(mount, options)
         opened += part[0]
@@ -226,6 +232,17 @@ def _plan_filesystem(mount: Mount, options: _Options) -> _Parts:
         flags &= ~c.MS_RDONLY
         finish.append(RemountReadonly(target=target, origin=mount.origin))
     has_mode = any(item.startswith("mode=") for item in options.data)
+    if mount.type == "tmpfs" and "tmpcopyup" in mount.options:
+        words = tuple(word for bit, word in _WORDS if flags & bit)
+        copied = CopyUp(
+            target=target,
+            source=mount.source or mount.type,
+            attributes=options.set_flags & ~c.MOUNT_ATTR_RDONLY,
+            data=",".join((*words, *options.data)),
+            inherit_mode=not has_mode,
+            origin=mount.origin,
+        )
+        return [], [copied], list(finish)
     first = MountFilesystem(
         target=target,
         fstype=mount.type,
@@ -235,7 +252,6 @@ def _plan_filesystem(mount: Mount, options: _Options) -> _Parts:
         strict=mount.type in ("proc", "sysfs"),
         inherit_mode=mount.type == "tmpfs" and not has_mode,
         may_cover_proc=mount.type == "proc" or _may_cover_proc(mount),
-        copy_up=options.copy_up and mount.type == "tmpfs",
         origin=mount.origin,
     )
     return [], [first], list(finish)
@@ -256,6 +272,7 @@ def _plan_bind(mount: Mount, options: _Options, name: str, bundle: str, rootfs_p
             source=source,
             saves=name,
             recursive=options.is_recursive,
+            follow=not {"src-nofollow", "copy-symlink"} & set(mount.options),
             set_flags=options.set_flags,
             clear_flags=options.clear_flags,
             propagation=_keep_apart(rootfs_propagation),
@@ -275,11 +292,30 @@ def _plan_bind(mount: Mount, options: _Options, name: str, bundle: str, rootfs_p
     moved = MoveMount(
         takes=name,
         target=target,
+        follow="dest-nofollow" not in mount.options,
+        copy_link="copy-symlink" in mount.options,
         may_cover_proc=_may_cover_proc(mount) or target == "/proc",
         must_be_proc=target == "/proc",
         origin=mount.origin,
     )
     return opened, [moved], []
+
+
+def _plan_id_map(mount: Mount, name: str, user_maps: tuple[str, str]) -> tuple[MapTree, ...]:
+    """By the mount's own mappings; without, by those of the container's user namespace."""
+    if not mount.uid_mappings and not {"idmap", "ridmap"} & set(mount.options):
+        return ()
+    maps = (map_lines(mount.uid_mappings), map_lines(mount.gid_mappings)) if mount.uid_mappings else user_maps
+    return (
+        MapTree(
+            takes=name,
+            recursive="ridmap" in mount.options,
+            uid_map=maps[0],
+            gid_map=maps[1],
+            namespace="" if maps[0] else "ns/user",
+            origin=mount.origin,
+        ),
+    )
 
 
 def _keep_apart(rootfs_propagation: str) -> int:

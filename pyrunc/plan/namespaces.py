@@ -123,13 +123,13 @@ def _plan_maps(linux: Linux, facts: HostFacts) -> tuple[Op, ...]:
     may_write = facts.is_privileged
     uid_map = WriteIdMap(
         file="uid_map",
-        text=_lines(linux.uid_mappings),
+        text=map_lines(linux.uid_mappings),
         helper="" if may_write or _is_own(linux.uid_mappings, facts.uid) else "newuidmap",
         origin="/linux/uidMappings",
     )
     gid_map = WriteIdMap(
         file="gid_map",
-        text=_lines(linux.gid_mappings),
+        text=map_lines(linux.gid_mappings),
         helper="" if may_write or _is_own(linux.gid_mappings, facts.gid) else "newgidmap",
         origin="/linux/gidMappings",
     )
@@ -142,5 +142,6 @@ def _is_own(mappings: tuple[IdMapping, ...], number: int) -> bool:
     return len(mappings) == 1 and mappings[0].size == 1 and mappings[0].host_id == number
 
 
-def _lines(mappings: tuple[IdMapping, ...]) -> str:
+def map_lines(mappings: tuple[IdMapping, ...]) -> str:
+    """As uid_map and gid_map take them (user_namespaces(7))."""
     return "".join(f"{item.container_id} {item.host_id} {item.size}\n" for item in mappings)

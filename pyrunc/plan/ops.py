@@ -86,13 +86,15 @@ class OpenCgroup(Op):
 
 class OpenTree(Op):
     """Clone the mount that `source` lies on from there on, detached (open_tree(2)): the source of a bind
-    mount, opened once, where the caller's rights and paths hold. `set_flags` and `clear_flags` are
-    MOUNT_ATTR_*, for the topmost mount; `propagation` is MS_* for the whole tree, 0 to keep it."""
+    mount, opened once, where the caller's rights and paths hold. Without `follow` a symlink is the source
+    itself. `set_flags` and `clear_flags` are MOUNT_ATTR_*, for the topmost mount; `propagation` is MS_* for
+    the whole tree, 0 to keep it."""
 
     words = "open {source} for a bind mount"
     source: str
     saves: str
     recursive: bool = False
+    follow: bool = True
     set_flags: int = 0
     clear_flags: int = 0
     propagation: int = 0
@@ -105,6 +107,19 @@ class SetTreeFlags(Op):
     takes: str
     set_flags: int = 0
     clear_flags: int = 0
+
+
+class MapTree(Op):
+    """Id-map the detached tree `takes`, all of its mounts if `recursive`: what belongs to an id inside the
+    user namespace is shown as the id outside. The namespace is open as `namespace`; without one it is made
+    for these lines of uid_map and gid_map."""
+
+    words = "id-map {takes}"
+    takes: str
+    recursive: bool
+    uid_map: str = ""
+    gid_map: str = ""
+    namespace: str = ""
 
 
 class OpenNamespace(Op):
@@ -293,17 +308,32 @@ class MountFilesystem(Op):
     strict: bool = False
     inherit_mode: bool = False
     may_cover_proc: bool = False
-    copy_up: bool = False
+
+
+class CopyUp(Op):
+    """A tmpfs at `target` which begins as a copy of the directory there. It is filled before anything else
+    can see it. `attributes` are MOUNT_ATTR_*."""
+
+    words = 'copy "{target}" up to a tmpfs'
+    target: str
+    source: str
+    attributes: int = 0
+    data: str = ""
+    inherit_mode: bool = False
 
 
 class MoveMount(Op):
     """Attach the tree `takes` at `target`, made if missing as what the source is, directory or file.
 
-    `may_cover_proc`: the few files of /proc which may be mounted over; anything else in it is refused."""
+    `follow`: as its last component a symlink counts for what it points to. `copy_link`: a tree which is a
+    symlink is not attached, but made anew. `may_cover_proc`: the few files of /proc which may be mounted
+    over; anything else in it is refused."""
 
     words = 'mount what is open as {takes} at "{target}"'
     takes: str
     target: str
+    follow: bool = True
+    copy_link: bool = False
     may_cover_proc: bool = False
     must_be_proc: bool = False
 

@@ -25,7 +25,7 @@ def plan(layout: CgroupLayout, *options: str, namespace: bool, paths=PATHS) -> M
     mount = Mount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=options)
     return plan_mounts(
         (mount,), bundle="/bundle", rootfs_propagation="", cgroups=layout, cgroup_paths=paths,
-        has_cgroup_namespace=namespace,
+        has_cgroup_namespace=namespace, user_maps=("", ""),
     )  # fmt: skip
 
 

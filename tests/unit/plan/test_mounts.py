@@ -6,11 +6,13 @@ import pytest
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
-from pyrunc.oci.config import Mount
+from pyrunc.oci.config import IdMapping, Mount
 from pyrunc.oci.features import MOUNT_OPTIONS
 from pyrunc.plan.facts import CgroupLayout
 from pyrunc.plan.mounts import ATTRIBUTES, FLAGS, PROPAGATION, MountPlan, is_bind, plan_mounts
 from pyrunc.plan.ops import (
+    CopyUp,
+    MapTree,
     MountFilesystem,
     MoveMount,
     OpenTree,
@@ -21,7 +23,13 @@ from pyrunc.plan.ops import (
 
 
 def plan(*mounts: Mount, propagation: str = "", **more) -> MountPlan:
-    how = {"cgroups": CgroupLayout(), "cgroup_paths": (), "has_cgroup_namespace": False, **more}
+    how = {
+        "cgroups": CgroupLayout(),
+        "cgroup_paths": (),
+        "has_cgroup_namespace": False,
+        "user_maps": ("", ""),
+        **more,
+    }
     return plan_mounts(mounts, bundle="/bundle", rootfs_propagation=propagation, **how)
 
 
@@ -64,9 +72,7 @@ def test_propagation_is_a_call_of_its_own_after_the_mount(option):
     assert after == SetPropagation(target="/data", flags=PROPAGATION[option], origin="/mounts/0")
 
 
-@pytest.mark.parametrize(
-    "option", sorted({*MOUNT_OPTIONS} - {"acl", "noacl", "bind", "rbind", "idmap", "ridmap"})
-)
+@pytest.mark.parametrize("option", sorted({*MOUNT_OPTIONS} - {"acl", "noacl", "bind", "rbind", "tmpcopyup"}))
 def test_no_option_of_features_is_given_to_the_filesystem(option):
     assert plan(tmpfs(option)).mount[0].data == ""
 
@@ -97,8 +103,17 @@ def test_a_tmpfs_takes_over_the_mode_of_its_mountpoint_unless_it_is_given_one(op
 
 
 def test_tmpcopyup_is_for_tmpfs_alone():
-    assert plan(tmpfs("tmpcopyup")).mount[0].copy_up
-    assert not plan(Mount(destination="/x", type="proc", options=("tmpcopyup",))).mount[0].copy_up
+    (copied,) = plan(tmpfs("tmpcopyup", "nosuid", "sync", "mode=700", "ro")).mount
+    assert copied == CopyUp(
+        target="/data", source="x", attributes=c.MOUNT_ATTR_NOSUID, data="sync,mode=700", origin="/mounts/0"
+    )
+    assert plan(tmpfs("tmpcopyup")).mount[0].inherit_mode
+    (made,) = plan(Mount(destination="/x", type="proc", options=("tmpcopyup",))).mount
+    assert isinstance(made, MountFilesystem)
+
+
+def test_a_readonly_copy_becomes_so_at_the_end():
+    assert plan(tmpfs("tmpcopyup", "ro")).finish == (RemountReadonly(target="/data", origin="/mounts/0"),)
 
 
 @pytest.mark.parametrize(("fstype", "strict"), [("proc", True), ("sysfs", True), ("tmpfs", False)])
@@ -209,3 +224,57 @@ def test_a_bind_on_proc_must_be_procfs():
 def test_all_in_the_order_of_the_list():
     planned = plan(tmpfs(destination="/a"), bind(destination="/a/b"), tmpfs("rshared", destination="/c"))
     assert [op.target for op in planned.mount] == ["/a", "/a/b", "/c", "/c"]
+
+
+# -- links and id maps ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("option", "source_followed", "target_followed", "copied"),
+    [
+        ("rbind", True, True, False), ("src-nofollow", False, True, False),
+        ("dest-nofollow", True, False, False), ("copy-symlink", False, True, True),
+    ],
+)  # fmt: skip
+def test_how_symlinks_are_seen(option, source_followed, target_followed, copied):
+    planned = plan(bind(option))
+    assert planned.open[0].follow is source_followed
+    assert (planned.mount[0].follow, planned.mount[0].copy_link) == (target_followed, copied)
+
+
+MAPS = {
+    "uid_mappings": (IdMapping(container_id=1000, host_id=0, size=1),),
+    "gid_mappings": (
+        IdMapping(container_id=5, host_id=6, size=7),
+        IdMapping(container_id=50, host_id=60, size=1),
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "recursive"), [((), False), (("idmap",), False), (("ridmap",), True)])
+def test_a_mounts_own_mapping(options, recursive):
+    planned = plan(bind("rbind", *options, **MAPS), user_maps=("0 1 2\n", "0 1 2\n"))
+    assert planned.open[1:] == (
+        MapTree(
+            takes="mounts/0", recursive=recursive, uid_map="1000 0 1\n", gid_map="5 6 7\n50 60 1\n",
+            origin="/mounts/0",
+        ),
+    )  # fmt: skip
+
+
+def test_without_one_the_mapping_of_the_container():
+    planned = plan(bind("idmap"), user_maps=("0 1 2\n", "0 3 4\n"))
+    assert planned.open[1] == MapTree(
+        takes="mounts/0", recursive=False, uid_map="0 1 2\n", gid_map="0 3 4\n", origin="/mounts/0"
+    )
+
+
+def test_a_user_namespace_that_is_joined_maps_by_itself():
+    planned = plan(bind("idmap"), user_maps=("", ""))
+    assert planned.open[1] == MapTree(
+        takes="mounts/0", recursive=False, namespace="ns/user", origin="/mounts/0"
+    )
+
+
+def test_a_bind_that_asks_for_no_mapping_has_none():
+    assert len(plan(bind("rbind"), user_maps=("0 1 2\n", "0 1 2\n")).open) == 1
