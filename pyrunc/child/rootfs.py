@@ -7,7 +7,7 @@ takes names, by /proc/self/fd/N of the *host's* procfs, which is still ours. The
 from __future__ import annotations
 
 import posix
-from errno import EBUSY, ELOOP, ENOENT, ENOTDIR, EPERM
+from errno import EBUSY, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM
 from stat import S_IFMT, S_IMODE, S_ISCHR, S_ISDIR, S_ISLNK
 
 from pyrunc.child.context import Child
@@ -53,7 +53,11 @@ def attach_root(op: ops.AttachRoot, child: Child) -> None:
     name. It is attached at that name because hooks look for it there. Our mounts are slaves of the host's
     by now: it can't show there."""
     tree = child.saved[op.takes]
-    place = posix.open(op.path, c.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    flags = c.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
+    try:
+        place = posix.open(op.path, flags)
+    except PermissionError:  # root of a user namespace may not search its way there; nor could a hook
+        place = posix.open("/", flags)
     syscall.move_mount(tree, place)
     posix.close(place)
     child.root = tree
@@ -294,9 +298,15 @@ def pivot_root(_op: ops.PivotRoot, child: Child) -> None:
 
 def move_root(op: ops.MoveRoot, child: Child) -> None:
     """Where the host's root can't be pivoted away it stays mounted below; so that no path of the container
-    leads to an unmasked procfs or sysfs of the host, those are detached first."""
+    leads to an unmasked procfs or sysfs of the host, those are detached first, or covered where they are
+    another user namespace's."""
     for mountpoint in op.hide:
-        syscall.umount2(mountpoint, c.MNT_DETACH)
+        try:
+            syscall.umount2(mountpoint, c.MNT_DETACH)
+        except OSError as error:
+            if error.errno not in (EINVAL, EPERM):
+                raise
+            syscall.mount("tmpfs", mountpoint, "tmpfs", c.MS_RDONLY, "nr_blocks=1,nr_inodes=1")
     posix.fchdir(child.root)
     syscall.mount(".", "/", "", c.MS_MOVE, "")
     posix.chroot(".")

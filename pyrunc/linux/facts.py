@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from pyrunc.kernel import syscall
-from pyrunc.kernel.procfs import read_text
+from pyrunc.kernel.procfs import parse_mountinfo, read_text
 from pyrunc.linux.cgroups.detect import read_layout
 from pyrunc.plan.facts import HostFacts
 
@@ -31,6 +31,16 @@ def probe() -> HostFacts:
         has_selinux=_is_on("/sys/fs/selinux/enforce", ""),
         has_kcore=_is_on("/proc/kcore", None),
     )
+
+
+def read_revealing_mounts() -> tuple[str, ...]:
+    """Where procfs and sysfs are mounted; what lies below another of them goes with it. Raises OSError."""
+    found: list[str] = []
+    for entry in parse_mountinfo(read_text("/proc/self/mountinfo")):
+        inside = any(entry.mountpoint.startswith(f"{known}/") for known in found)
+        if entry.fstype in ("proc", "sysfs") and not inside:
+            found.append(entry.mountpoint)
+    return tuple(found)
 
 
 def _is_on(path: str, value: str | None) -> bool:

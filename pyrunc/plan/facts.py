@@ -54,7 +54,6 @@ class HostFacts(Record):
     has_apparmor: bool = False
     has_selinux: bool = False
     has_kcore: bool = False
-    proc_mounts: tuple[str, ...] = ()
 
     @property
     def is_privileged(self) -> bool:

@@ -16,7 +16,7 @@ from pyrunc.linux.apply import Host, apply
 from pyrunc.linux.cgroups.apply import find_denied
 from pyrunc.linux.cgroups.oom import count_oom_kills
 from pyrunc.linux.cgroups.remove import remove as remove_cgroups
-from pyrunc.linux.facts import probe
+from pyrunc.linux.facts import probe, read_revealing_mounts
 from pyrunc.linux.hooks import run_hooks
 from pyrunc.oci.config import Config, Mount
 from pyrunc.oci.state import format_time
@@ -101,7 +101,7 @@ def plan(request: CreateRequest) -> Planned:
             no_new_keyring=request.no_new_keyring,
             preserve_fds=preserved,
             listen_fds=passed,
-            host_mounts_to_hide=facts.proc_mounts if request.no_pivot else (),
+            host_mounts_to_hide=read_revealing_mounts() if request.no_pivot else (),
         ),
     )
     return Planned(bundle=replaced(bundle, config=config), facts=facts, cgroup=cgroup, launch=launch)
