@@ -77,11 +77,14 @@ def mount_filesystem(op: ops.MountFilesystem, child: Child) -> None:
     try:
         syscall.mount(op.source, name, op.fstype, op.flags, data)
     except OSError as error:
-        if op.fstype != "devpts" or error.errno not in (EPERM, 22) or "gid=" not in data:
+        if op.otherwise and error.errno in (EPERM, EBUSY):
+            syscall.move_mount(child.saved[op.otherwise], target)
+        elif op.fstype == "devpts" and error.errno in (EPERM, EINVAL) and "gid=" in data:
+            # A user namespace without the tty group can't give terminals to it.
+            kept = ",".join(item for item in data.split(",") if not item.startswith("gid="))
+            syscall.mount(op.source, name, op.fstype, op.flags, kept)
+        else:
             raise
-        # A user namespace without the tty group can't give terminals to it.
-        kept = ",".join(item for item in data.split(",") if not item.startswith("gid="))
-        syscall.mount(op.source, name, op.fstype, op.flags, kept)
     posix.close(target)
 
 

@@ -362,6 +362,12 @@ def warn_of_kernel_memory(config: Config, _facts: Facts) -> Iterator[str]:
         yield "limits of kernel memory are obsolete and will be ignored"
 
 
+def warn_of_mounts_without_a_namespace(config: Config, _facts: Facts) -> Iterator[str]:
+    """config.md, "Mounts": they would be the host's, and stay when the container is gone."""
+    if config.mounts and not any(item.type == "mount" for item in config.linux.namespaces):
+        yield "/mounts and devices will be ignored: there is no mount namespace"
+
+
 WARNINGS = (
     warn_of_version,
     warn_of_other_platforms,
@@ -369,4 +375,5 @@ WARNINGS = (
     warn_of_destinations,
     warn_of_personality,
     warn_of_kernel_memory,
+    warn_of_mounts_without_a_namespace,
 )

@@ -73,19 +73,26 @@ def _one(
     host_mountpoint: str,
     controllers: str = "",
 ) -> tuple[list[Op], list[Op], list[Op]]:
-    """One hierarchy (`controllers` empty: the unified one) at `target`."""
-    if has_namespace:
-        fstype = "cgroup" if controllers else "cgroup2"
-        made = MountFilesystem(
-            target=target, fstype=fstype, source="cgroup", flags=flags, data=controllers, origin=mount.origin
-        )
-        return [], [made], []
+    """One hierarchy (`controllers` empty: the unified one) at `target`. To mount it, the namespace must be of
+    a user namespace where we have rights: where it isn't, even with a namespace the directory is bound."""
     readonly = c.MOUNT_ATTR_RDONLY if flags & c.MS_RDONLY else 0
     tree = OpenTree(
         source=known.get(hierarchy, host_mountpoint),
         saves=name,
+        recursive=hierarchy not in known,  # a user namespace may not take a mount without those on it
         set_flags=_SAFE_ATTRIBUTES | readonly,
         propagation=c.MS_SLAVE,
         origin=mount.origin,
     )
-    return [tree], [MoveMount(takes=name, target=target, origin=mount.origin)], []
+    if not has_namespace:
+        return [tree], [MoveMount(takes=name, target=target, origin=mount.origin)], []
+    made = MountFilesystem(
+        target=target,
+        fstype="cgroup" if controllers else "cgroup2",
+        source="cgroup",
+        flags=flags,
+        data=controllers,
+        otherwise=name,
+        origin=mount.origin,
+    )
+    return [tree], [made], []

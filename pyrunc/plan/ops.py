@@ -297,7 +297,8 @@ class MountFilesystem(Op):
     """A new filesystem instance at `target`, a name inside the rootfs, made if missing.
 
     `strict`: target may not be or pass a symlink (/proc, /sys). `inherit_mode`: of a directory that is
-    there already the root of the new filesystem takes the mode over. `may_cover_proc` as in MoveMount."""
+    there already the root of the new filesystem takes the mode over. `may_cover_proc` as in MoveMount.
+    `otherwise`: the tree that is attached where the kernel does not let us mount (EPERM, EBUSY)."""
 
     words = 'mount {fstype} "{source}" at "{target}"'
     target: str
@@ -308,6 +309,7 @@ class MountFilesystem(Op):
     strict: bool = False
     inherit_mode: bool = False
     may_cover_proc: bool = False
+    otherwise: str = ""
 
 
 class CopyUp(Op):

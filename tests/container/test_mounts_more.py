@@ -321,6 +321,23 @@ def test_without_one_they_are_the_containers_own_part(runtime, bundle, mapped):
         assert "ro" in mount.options
 
 
+@needs_namespace("cgroup")
+@deviation("runc", reason="falls back on cgroup v2 alone")
+def test_a_cgroup_namespace_that_root_inside_has_no_rights_in(runtime, new_bundle):
+    """The namespace belongs to the host's user namespace: the kernel refuses to mount for it."""
+    donor, bundle = new_bundle(), new_bundle()
+    donor.namespace("cgroup")
+    runtime.launch(donor, "sleep", "1000")
+    bundle.namespace("cgroup", f"/proc/{runtime.pid(donor)}/ns/cgroup")
+    bundle.map_ids()
+    runtime.launch(bundle, "sleep", "1000")
+    found = cgroup_mounts(Path(f"/proc/{runtime.pid(bundle)}/mountinfo").read_text())
+    assert found
+    for mount in found.values():
+        assert mount.root.endswith(bundle.id), mount
+        assert {"ro", "nosuid", "nodev", "noexec"} <= set(mount.options), mount
+
+
 @needs_cgroup1
 def test_each_controller_of_v1_has_a_name(runtime, bundle):
     answers = runtime.ask(bundle, list="ls /sys/fs/cgroup")
@@ -497,3 +514,12 @@ def test_without_a_mount_namespace_exec_is_confined_as_well(runtime, unmounted, 
 def test_without_a_mount_namespace_nothing_can_be_masked(runtime, unmounted, name):
     unmounted.linux[name] = ["/etc"]
     runtime.run(unmounted, "true").failed("mount namespace" if name == "maskedPaths" else "amespace")
+
+
+@deviation("runc", reason="mounts on the host, and leaves it there")
+def test_without_a_mount_namespace_nothing_is_mounted_and_it_is_said(runtime, unmounted):
+    before = Path("/proc/self/mountinfo").read_text()
+    unmounted.mount("/tmp", "tmpfs", "tmpfs")
+    done = runtime.run(unmounted, "true").ok()
+    assert "no mount namespace" in done.stderr
+    assert Path("/proc/self/mountinfo").read_text() == before

@@ -84,3 +84,23 @@ def test_a_host_without_cgroups_gets_an_empty_tmpfs():
     planned = plan(CgroupLayout(), "ro", namespace=False, paths=())
     assert planned.open == ()
     assert [type(op) for op in planned.mount] == [MountFilesystem]
+
+
+def test_where_mounting_is_refused_there_is_the_containers_own_part():
+    for layout, paths in ((HYBRID, PATHS), (V2, (("", "/sys/fs/cgroup/box"),))):
+        planned = plan(layout, "ro", namespace=True, paths=paths)
+        made = [op for op in planned.mount if isinstance(op, MountFilesystem) and op.fstype != "tmpfs"]
+        assert [op.otherwise for op in made] == [op.saves for op in planned.open]
+        assert [op.source for op in planned.open] == [path for _, path in paths]
+        assert {op.set_flags for op in planned.open} == {SAFE | c.MOUNT_ATTR_RDONLY}
+
+
+def test_v2_with_a_namespace_is_one_mount():
+    (made,) = plan(V2, "ro", namespace=True, paths=(("", "/sys/fs/cgroup/box"),)).mount
+    assert (made.fstype, made.target, made.flags) == ("cgroup2", "/sys/fs/cgroup", c.MS_RDONLY)
+
+
+def test_without_a_cgroup_of_its_own_it_is_what_the_host_has():
+    """Rootless, nothing delegated. With all that is mounted on it, else the kernel refuses a clone."""
+    (tree,) = plan(V2, "ro", namespace=False, paths=()).open
+    assert (tree.source, tree.recursive) == ("/sys/fs/cgroup", True)

@@ -141,6 +141,7 @@ def test_what_is_taken_was_saved_before(name):
     for op in (*launch.prepare, *launch.stage, *launch.child):
         taken = getattr(op, "takes", None)
         assert taken is None or taken in given, op
+        assert not getattr(op, "otherwise", "") or op.otherwise in given, op  # type: ignore[attr-defined]
         if getattr(op, "saves", None) is not None:
             assert op.saves not in given, op  # type: ignore[attr-defined]
             given.add(op.saves)  # type: ignore[attr-defined]
