@@ -25,9 +25,15 @@ _PERMANENT = 0x80  # IFA_F_PERMANENT: not learnt, and not to expire
 _KEPT_FLAGS = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
 
 
+def fetch_library() -> Any:
+    """Its module. First called before anything is done: importing it takes 0.3 s and may fail, and for it
+    the launcher begins anew as the ordinary interpreter."""
+    return thirdparty.load("pyroute2", "linux.netDevices")
+
+
 def move(op: ops.MoveNetDevice, netns: int) -> None:
     """Into the namespace that is open as `netns`. Raises PyruncError, and OSError from opening sockets."""
-    pyroute2 = thirdparty.load("pyroute2", "linux.netDevices")
+    pyroute2 = fetch_library()
     with pyroute2.IPRoute() as ours, _socket_in(netns, pyroute2) as theirs:
         try:
             _move(op, netns, ours, theirs)
