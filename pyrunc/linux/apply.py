@@ -180,6 +180,16 @@ def _send_listener(op: ops.SendListener, host: Host) -> None:
     agent.hand_over(host.pid, host.pidfd, op.path, op.metadata, host.state_json("creating"))
 
 
+def _move_net_device(op: ops.MoveNetDevice, host: Host) -> None:
+    netdevices: Any = __import__("pyrunc.linux.netdevices", fromlist=("",))  # few containers have one
+    path = f"/proc/self/fd/{host.saved[op.takes]}" if op.takes else f"/proc/{host.pid}/ns/net"
+    netns = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        netdevices.move(op, netns)
+    finally:
+        posix.close(netns)
+
+
 def _make_cgroup(op: ops.MakeCgroup, host: Host) -> None:
     """What was there before us isn't ours to remove if the launch fails."""
     if cgroups.make_cgroup(op):
@@ -195,6 +205,7 @@ _DO: dict[type, Callable[[Any, Host], None]] = {
     ops.DenySetgroups: _deny_setgroups,
     ops.SetOomScoreAdj: _set_oom_score_adj,
     ops.SetRlimit: _set_rlimit,
+    ops.MoveNetDevice: _move_net_device,
     ops.RunHooks: _run_hooks,
     ops.SendListener: _send_listener,
     ops.MakeCgroup: _make_cgroup,

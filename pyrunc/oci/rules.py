@@ -235,8 +235,8 @@ def check_net_devices(config: Config, facts: Facts) -> None:
     devices = config.linux.net_devices
     if not devices:
         return
-    if _namespace_path(config, "network") is None:
-        raise wrong("/linux/netDevices", "needs a network namespace")
+    if _namespace_path(config, "network") is None or "network" in facts.host_namespaces:
+        raise wrong("/linux/netDevices", "needs a network namespace that is not the host's")
     if facts.is_rootless:
         raise wrong("/linux/netDevices", "network devices can be moved by root only", UNSUPPORTED)
     names = set()

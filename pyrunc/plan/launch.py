@@ -27,6 +27,7 @@ from pyrunc.plan.ops import (
     LoopbackUp,
     MakeDirectory,
     MaskPath,
+    MoveNetDevice,
     MoveRoot,
     NewSession,
     Op,
@@ -236,10 +237,30 @@ def _root_steps(
     )
 
 
+def _needs_host(config: Config) -> bool:
+    """Is there anything for the host side to do once the namespaces are there, and before /proc/sys and the
+    root filesystem get their last touch?"""
+    hooks = config.hooks
+    return bool(hooks.prestart or hooks.create_runtime or hooks.create_container or config.linux.net_devices)
+
+
+def _device_moves(linux: Linux) -> tuple[Op, ...]:
+    is_joined = any(item.type == "network" and item.path for item in linux.namespaces)
+    return tuple(
+        MoveNetDevice(
+            device=device.host_name,
+            name=device.name or device.host_name,
+            takes="ns/network" if is_joined else "",
+            origin=device.origin,
+        )
+        for device in linux.net_devices
+    )
+
+
 def _hook_steps(config: Config) -> tuple[Op, ...]:
     hooks = config.hooks
     steps: tuple[Op, ...] = ()
-    if hooks.prestart or hooks.create_runtime or hooks.create_container:
+    if _needs_host(config):
         steps += (Tell(point="prepared"), Await(point="hooks run"))
     if hooks.create_container:
         steps += (
@@ -249,11 +270,11 @@ def _hook_steps(config: Config) -> tuple[Op, ...]:
 
 
 def _host_hook_steps(config: Config) -> tuple[Op, ...]:
-    """The other half of the dance."""
+    """The other half of the dance. Hooks find network devices where they will be."""
     hooks = config.hooks
-    if not (hooks.prestart or hooks.create_runtime or hooks.create_container):
+    if not _needs_host(config):
         return ()
-    steps: list[Op] = [Await(point="prepared")]
+    steps: list[Op] = [Await(point="prepared"), *_device_moves(config.linux)]
     if hooks.prestart:
         steps.append(RunHooks(kind="prestart", hooks=hooks.prestart, origin="/hooks/prestart"))
     if hooks.create_runtime:

@@ -173,6 +173,16 @@ class SendListener(Op):
     metadata: str
 
 
+class MoveNetDevice(Op):
+    """Move our network device `device` into the container's network namespace, there to be `name` (%d: a
+    number that is free). `takes`: that namespace, where it is one that is joined."""
+
+    words = 'move network device {device} as "{name}"'
+    device: str
+    name: str
+    takes: str = ""
+
+
 class RunHooks(Op):
     """The hooks of one kind, in order. On the host side; createContainer's in the child, before the pivot."""
 

@@ -198,6 +198,9 @@ def begin(request: CreateRequest, *, is_detached: bool) -> Begun:
     store.check_id(request.id)
     planned = plan(request)
     _require_console(planned.bundle.config, request, is_detached)
+    if planned.bundle.config.linux.net_devices:
+        netdevices: Any = __import__("pyrunc.linux.netdevices", fromlist=("",))
+        netdevices.fetch_library()
     undo: list[Callable[[], object]] = []
     try:
         return _begin(request, planned, undo)

@@ -348,6 +348,17 @@ def test_time_offsets(document: Document, path: str, offsets: Change, pointer: s
     assert (error and error.where) == pointer
 
 
+def test_net_devices_cannot_move_to_the_hosts_network_namespace(document: Document) -> None:
+    namespaces = [{"type": "mount"}, {"type": "network", "path": "/proc/1/ns/net"}]
+    change = changed(document("runc-spec"), {"hostname": "", "linux": {
+        "namespaces": namespaces, "netDevices": {"eth0": {}},
+    }})  # fmt: skip
+    assert first_problem(change, Facts()) is None
+    error = first_problem(change, Facts(host_namespaces=("network",)))
+    assert error is not None
+    assert error.where == "/linux/netDevices"
+
+
 def test_net_devices_need_a_network_namespace(document: Document) -> None:
     namespaces = {"namespaces": [{"type": "uts"}, {"type": "mount"}], "netDevices": {"eth0": {}}}
     error = first_problem(changed(document("runc-spec"), {"linux": namespaces}), Facts())

@@ -47,14 +47,21 @@ def with_everything(document: dict[str, Any]) -> dict[str, Any]:
         "consoleSize": {"height": 25, "width": 80},
         "user": {"uid": 7, "gid": 8, "additionalGids": [9, 10]},
         "oomScoreAdj": 100,
+        "scheduler": {"policy": "SCHED_BATCH", "nice": 5},
+        "ioPriority": {"class": "IOPRIO_CLASS_IDLE"},
         "cwd": "/work",
     }
+    document["linux"]["namespaces"].append({"type": "time"})
     document["mounts"] += [
         {"destination": "/data", "type": "bind", "source": "data", "options": ["rbind", "rro", "rslave"]},
         {"destination": "/scratch", "type": "tmpfs", "options": ["ro", "size=1m"]},
     ]
     document["linux"] |= {
         "sysctl": {"net.ipv4.ip_forward": "1"},
+        "netDevices": {"eth7": {"name": "inner%d"}, "eth8": {}},
+        "timeOffsets": {"boottime": {"secs": 5}},
+        "personality": {"domain": "LINUX32"},
+        "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "0-1"},
         "rootfsPropagation": "rshared",
         "seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"]},
     }
@@ -211,6 +218,31 @@ def test_hooks_find_a_writable_root_and_masks_come_after_them():
     child = kinds(LAUNCHES["everything"]().child)
     assert child.index(ops.RunHooks) < child.index(ops.ReadonlyPath) < child.index(ops.MaskPath)
     assert max(n for n, kind in enumerate(child) if kind is ops.MaskPath) < child.index(ops.RemountReadonly)
+
+
+def test_network_devices_move_once_the_namespaces_are_there_and_before_settings_of_theirs():
+    document = with_user_namespace(default_config())
+    document["linux"] |= {"netDevices": {"eth7": {}}, "sysctl": {"net.ipv4.conf.eth7.forwarding": "1"}}
+    launch = plan(document)
+    words = [op.point for op in launch.attach if isinstance(op, ops.Await | ops.Tell)]
+    assert words == ["mapped", "prepared", "hooks run", "ready"]
+    (at,) = [n for n, op in enumerate(launch.attach) if isinstance(op, ops.MoveNetDevice)]
+    assert launch.attach[at - 1] == ops.Await(point="prepared")
+    assert launch.attach[at + 1] == ops.Tell(point="hooks run")
+    steps = list(launch.child)
+    (setting,) = [n for n, op in enumerate(steps) if isinstance(op, ops.WriteSysctl)]
+    assert steps.index(ops.Await(point="hooks run")) < setting
+
+
+def test_a_network_device_moves_to_the_namespace_that_is_joined():
+    document = default_config()
+    for namespace in document["linux"]["namespaces"]:
+        if namespace["type"] == "network":
+            namespace["path"] = "/run/netns/x"
+    document["linux"]["netDevices"] = {"eth7": {}}
+    launch = plan(document)
+    (move,) = [op for op in launch.attach if isinstance(op, ops.MoveNetDevice)]
+    assert move.takes in {op.saves for op in launch.prepare if isinstance(op, ops.OpenNamespace)}
 
 
 def test_a_privileged_host_side_opens_sources_and_an_unprivileged_child_its_own():
