@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 import pytest
+from support.host import needs_namespace
 
 UID = 54321
 pytestmark = pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv (util-linux)")
@@ -54,6 +55,22 @@ def test_a_life_without_rights(user, bundle):
     assert uid == "0"
     assert id_map.split() == ["0", str(UID), "1"]
     assert caps.split()[1] != "0" * 16
+
+
+@needs_namespace("time")
+def test_clocks_of_its_own(user, bundle):
+    """The user namespace gives the right to them, so it comes first."""
+    change(bundle, args=["cat", "/proc/self/timens_offsets", "/proc/self/uid_map"])
+    path = bundle.path / "config.json"
+    document = json.loads(path.read_text())
+    document["linux"]["namespaces"].append({"type": "time"})
+    document["linux"]["timeOffsets"] = {"boottime": {"secs": 1_000_000}}
+    path.write_text(json.dumps(document))
+    done = user("run", bundle.id)
+    assert done.returncode == 0, done.stderr
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["monotonic", "0", "0"], ["boottime", "1000000", "0"], ["0", str(UID), "1"],
+    ]  # fmt: skip
 
 
 def test_verbs(user, bundle):
