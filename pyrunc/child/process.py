@@ -22,6 +22,7 @@ def reset_signals(_op: ops.ResetSignals, _child: Child) -> None:
     """First, so that what the interpreter ignores is not ignored in the container. The umask is the config's
     later; until then modes are meant as written."""
     signals.reset_for_exec()
+    syscall.reset_internal_signals()
     posix.umask(0)
 
 

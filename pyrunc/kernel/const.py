@@ -212,6 +212,7 @@ _COMMON = {
 _GENERIC = {
     **_COMMON,
     "dup3": 24,
+    "rt_sigaction": 134,
     "fcntl": 25,
     "ioprio_set": 30,
     "umount2": 39,
@@ -264,6 +265,7 @@ SYSCALLS = {
         "read": 0,
         "write": 1,
         "close": 3,
+        "rt_sigaction": 13,
         "ioctl": 16,
         "socket": 41,
         "connect": 42,

@@ -69,6 +69,7 @@ def _become(
     code = 0
     try:
         signals.reset_for_exec()
+        syscall.reset_internal_signals()
         if cwd:
             posix.chdir(cwd)
         high = [syscall.call("fcntl", fd, F_DUPFD_CLOEXEC, 10) for fd in streams]

@@ -77,6 +77,13 @@ def clone3(flags: int, cgroup_fd: int = -1) -> tuple[int, int]:
     return pid, int.from_bytes(pidfd.raw, "little")
 
 
+def reset_internal_signals() -> None:
+    """rt_sigaction(2): 32 and 33 to their defaults. glibc keeps them for itself and lets nobody touch them,
+    but whoever was started by its posix_spawn (make, for one) finds them ignored, and passes that on."""
+    for number in (32, 33):
+        call("rt_sigaction", number, bytes(32), 0, 8)
+
+
 def setns(fd: int, flags: int) -> None:
     """setns(2): with a pidfd (Linux 5.8) all namespaces named by `flags` at once."""
     call("setns", fd, flags)
