@@ -86,7 +86,7 @@ def plan(request: CreateRequest) -> Planned:
         exeseal.seal()
     notify = posix.environ.get(b"NOTIFY_SOCKET", b"")
     if notify:
-        config = _with_notify(config, store.directory(request.state_root, request.id))
+        config = with_notify(config, store.directory(request.state_root, request.id))
     cgroup = _plan_cgroup(config, request, facts)
     passed, preserved = listen_fds(request.preserve_fds)
     launch = plan_launch(
@@ -124,7 +124,7 @@ def _plan_cgroup(config: Config, request: CreateRequest, facts: HostFacts) -> Cg
     return cgroup
 
 
-def _with_notify(config: Config, state_directory: str) -> Config:
+def with_notify(config: Config, state_directory: str) -> Config:
     """sd_notify(3): a socket of ours, made at `start`, is what the container talks to."""
     mount = Mount(
         destination=NOTIFY_DIRECTORY,
@@ -157,7 +157,7 @@ def listen_fds(preserve: int) -> tuple[int, int]:
     return passed, passed + preserve
 
 
-def _require_console(config: Config, request: CreateRequest, is_detached: bool) -> None:
+def require_console(config: Config, request: CreateRequest, is_detached: bool) -> None:
     """A terminal needs somebody who holds its other end; the sentences are runc's."""
     terminal = config.process is not None and config.process.terminal
     if terminal and is_detached and not request.console_socket and request.console_fd < 0:
@@ -197,7 +197,7 @@ def begin(request: CreateRequest, *, is_detached: bool) -> Begun:
     """As `create`, for a caller who stays with the init process."""
     store.check_id(request.id)
     planned = plan(request)
-    _require_console(planned.bundle.config, request, is_detached)
+    require_console(planned.bundle.config, request, is_detached)
     if planned.bundle.config.linux.net_devices:
         netdevices: Any = __import__("pyrunc.linux.netdevices", fromlist=("",))
         netdevices.fetch_library()
@@ -220,7 +220,7 @@ def _try(step: Callable[[], object]) -> None:
 
 
 def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], object]]) -> Begun:
-    lock, state = _reserve(request, planned, undo)
+    lock, state = reserve_state(request, planned, undo)
     box = [state]
     host = Host(
         request.bundle, lambda status, is_inside=False: hook_text(box[0], status, is_inside=is_inside)
@@ -230,7 +230,7 @@ def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], obj
     undo.append(lambda: posix.close(fifo))
     terminal = planned.launch.has_terminal
     if terminal:
-        host.saved["console"] = _open_console(request)
+        host.saved["console"] = open_console(request)
     elif request.stand_in is not None:
         host.saved |= {f"stdio/{stream}": fd for stream, fd in request.stand_in()}
     undo.append(lambda: remove_cgroups(tuple(host.made_cgroups)))
@@ -258,7 +258,7 @@ def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], obj
     return Begun(box[0], born.pidfd, terminal)
 
 
-def _reserve(
+def reserve_state(
     request: CreateRequest, planned: Planned, undo: list[Callable[[], object]]
 ) -> tuple[int, store.State]:
     """The state directory, locked, and all in it that the launch needs."""
@@ -296,7 +296,7 @@ def _first_state(request: CreateRequest, planned: Planned) -> store.State:
     )
 
 
-def _open_console(request: CreateRequest) -> int:
+def open_console(request: CreateRequest) -> int:
     if request.console_fd >= 0:
         return posix.dup(request.console_fd)
     with doing("connect to console socket", request.console_socket):
