@@ -12,10 +12,8 @@ import pytest
 
 from pyrunc.cli import face, main
 
-VISIBLE = [name for name in main.COMMANDS if name not in ("checkpoint", "restore")]
 
-
-@pytest.mark.parametrize("name", VISIBLE)
+@pytest.mark.parametrize("name", main.COMMANDS)
 def test_help_tells_every_option_and_operand_and_gives_an_example(name, capfd):
     command = main.find(name).COMMAND
     face.show_help(name)
@@ -114,4 +112,4 @@ def test_bash_completes_with_the_script(tmp_path):
         text=True,
         check=True,
     )
-    assert done.stdout == "resume\n", done.stderr
+    assert done.stdout == "resume restore\n", done.stderr

@@ -19,6 +19,7 @@ from pyrunc import __version__, log
 from pyrunc.cli import main
 from pyrunc.errors import NOT_FOUND, PyruncError
 from pyrunc.kernel import const, syscall
+from pyrunc.linux.criu import session
 from pyrunc.options import Command, Flag, Operand
 
 NOBODY = 65534
@@ -157,16 +158,25 @@ def test_without_a_command_the_commands_are_listed(words, capfd):
     assert main.run(words) == 0
     listed = capfd.readouterr().out
     for name in main.COMMANDS:
-        hidden = name in ("checkpoint", "restore")
-        assert (f"\n  {name} " in listed) is not hidden
+        assert f"\n  {name} " in listed
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "restore"])
-def test_podman_cannot_take_help_for_support(name, capfd):
+def test_podman_cannot_take_help_for_support(name, capfd, monkeypatch):
+    monkeypatch.setattr(session, "find_criu", lambda: "")
     assert main.run([name, "--help"]) == 1
     out, err = capfd.readouterr()
     assert out == ""
-    assert f"{name} is not supported" in err
+    assert "criu was not found" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"), [("checkpoint", "leave-running"), ("restore", "lsm-mount-context")]
+)
+def test_podman_finds_support_where_there_is_criu(name, flag, capfd, monkeypatch):
+    monkeypatch.setattr(session, "find_criu", lambda: "/criu")
+    assert main.run([name, "--help"]) == 0
+    assert f"--{flag} " in capfd.readouterr().out
 
 
 def test_a_bug_is_one_line_with_its_type_and_place(command, capfd):
