@@ -8,7 +8,7 @@ changes of the bundle have no effect (spec, runtime.md, Lifecycle).
 from __future__ import annotations
 
 import posix
-from errno import EEXIST, ENOENT, ENOTDIR, ENOTEMPTY
+from errno import EBUSY, EEXIST, ENOENT, ENOTDIR, ENOTEMPTY
 from fcntl import LOCK_EX, LOCK_NB, flock
 from stat import S_ISFIFO
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FIFO = "exec.fifo"
 _NAME_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 _VERSION = 1
+_MNT_DETACH = 2
 
 
 class State(Record):
@@ -178,13 +179,28 @@ def _remove_tree(path: str) -> None:
         try:
             posix.unlink(f"{path}/{name}")
         except IsADirectoryError:
-            _remove_tree(f"{path}/{name}")
+            _remove_directory(f"{path}/{name}")
         except FileNotFoundError:
             pass
     try:
         posix.rmdir(path)
     except OSError as error:
         if error.errno in (ENOTEMPTY, EEXIST):
+            _remove_tree(path)
+        elif error.errno != ENOENT:
+            raise
+
+
+def _remove_directory(path: str) -> None:
+    """A restore that was killed leaves the rootfs mounted here: what is below is then not ours to remove."""
+    try:
+        posix.rmdir(path)
+    except OSError as error:
+        if error.errno == EBUSY:
+            syscall: Any = __import__("pyrunc.kernel.syscall", fromlist=("",))
+            syscall.umount2(path, _MNT_DETACH)
+            posix.rmdir(path)
+        elif error.errno in (ENOTEMPTY, EEXIST):
             _remove_tree(path)
         elif error.errno != ENOENT:
             raise

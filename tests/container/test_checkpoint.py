@@ -164,7 +164,7 @@ def test_what_it_ends_with_is_the_exit_code_in_the_foreground(runtime, counter):
     before = counter.count()
     restoring = runtime.popen("restore", *where, counter.bundle.id, stdout=writing, stderr=writing)
     os.close(writing)
-    until(lambda: counter.count() > before, "it counts on")
+    until(lambda: counter.count() > before, "it counts on", 60)
     runtime.kill(counter.bundle, "TERM").ok()
     assert restoring.wait(timeout=30) == 7
     assert os.read(output, 100) == b"ended\n"
@@ -368,6 +368,18 @@ def test_images_that_are_not_whole_leave_nothing(runtime, counter):
 def mount_below(path):
     with open("/proc/self/mountinfo") as file:
         return [line for line in file if str(path) in line]
+
+
+def test_a_restore_that_is_killed_costs_no_file(runtime, counter):
+    counter.run()
+    saved(counter)
+    hooks = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "kill -KILL $PPID"]}]}
+    counter.bundle.config["hooks"] = hooks
+    counter.bundle.write()
+    assert counter.restore() < 0
+    runtime.delete(counter.bundle, force=True).ok()
+    assert (counter.bundle.rootfs / "counter.sh").read_text() == COUNTER
+    assert not mount_below(counter.bundle.path)
 
 
 def test_without_images(runtime, counter):
