@@ -57,10 +57,13 @@ def furnished(bundle):
     return data
 
 
+plain_only = deviation("runc", reason="copies directories, files and symlinks only")
+
 _STAT = "stat -c '%n %F %a %u:%g %Y %s %N %t:%T %h'"
 _LIST = f"cd /data && {_STAT} sub sub/deep sub/file empty again dangling fifo node"
 
 
+@plain_only
 def test_a_copy_is_as_the_original(runtime, bundle, furnished):
     expected = runtime.ask(bundle, all=_LIST)["all"].splitlines()
     bundle.mount("/data", "tmpfs", "tmpfs", "tmpcopyup")
@@ -76,6 +79,7 @@ def test_a_copy_is_as_the_original(runtime, bundle, furnished):
     assert len(expected) == 8
 
 
+@plain_only
 def test_a_copy_keeps_extended_attributes(runtime, bundle, furnished):
     bundle.mount("/data", "tmpfs", "tmpfs", "tmpcopyup")
     runtime.launch(bundle, "sleep", "1000")
@@ -84,6 +88,7 @@ def test_a_copy_keeps_extended_attributes(runtime, bundle, furnished):
     assert (inside / "sub/file").stat().st_ino == (inside / "again").stat().st_ino
 
 
+@plain_only
 def test_a_copy_that_is_readonly(runtime, bundle, furnished):
     bundle.mount("/data", "tmpfs", "tmpfs", "tmpcopyup", "ro", "nosuid", "noexec", "size=1m", "sync")
     answers = runtime.ask(
@@ -95,6 +100,7 @@ def test_a_copy_that_is_readonly(runtime, bundle, furnished):
     assert {"size=1024k", "sync"} <= set(found.super_options)
 
 
+@plain_only
 def test_a_copy_has_the_mode_of_the_directory(runtime, bundle, furnished):
     furnished.chmod(0o2711)
     bundle.mount("/data", "tmpfs", "tmpfs", "tmpcopyup")
@@ -103,6 +109,7 @@ def test_a_copy_has_the_mode_of_the_directory(runtime, bundle, furnished):
     assert modes.splitlines() == ["2711", "700"]
 
 
+@plain_only
 def test_a_copy_of_more_than_fits_is_an_error(runtime, bundle, furnished):
     (furnished / "large").write_bytes(bytes(1 << 20))
     bundle.mount("/data", "tmpfs", "tmpfs", "tmpcopyup", "size=64k")
@@ -348,6 +355,7 @@ def test_each_controller_of_v1_has_a_name(runtime, bundle):
 # -- user namespaces -------------------------------------------------------------------------------------
 
 
+@deviation("runc", reason="gives up when group 5 is not mapped")
 def test_filesystems_in_a_user_namespace(runtime, bundle):
     """The group 5, tty, may not be mapped: then terminals have the group of their owner."""
     bundle.map_ids(size=5)
@@ -430,7 +438,7 @@ def test_what_arrives_from_the_host(runtime, bundle, work, given, arrives):
 
 def test_an_unknown_propagation_is_an_error(runtime, bundle):
     bundle.linux["rootfsPropagation"] = "sideways"
-    runtime.run(bundle, "true").failed("rootfsPropagation" if "pyrunc" in runtime.command else "sideways")
+    runtime.run(bundle, "true").failed("ropagation")
 
 
 def test_no_pivot(runtime, bundle):
@@ -470,11 +478,15 @@ def unmounted(bundle):
     bundle.linux["maskedPaths"] = bundle.linux["readonlyPaths"] = []
     bundle.config["mounts"] = []
     bundle.writable()
-    for name in ("proc", "dev"):
-        (bundle.rootfs / name).chmod(0o755)
-    return bundle
+    yield bundle
+    while os.path.ismount(bundle.rootfs):  # as runc leaves it; that we don't is tested below
+        subprocess.run(["umount", "--lazy", bundle.rootfs], check=True)
 
 
+needs_proc = deviation("runc", reason="needs the procfs that it would mount on the host, and leaves it there")
+
+
+@needs_proc
 def test_without_a_mount_namespace_names_are_confined(runtime, unmounted, work):
     answers = runtime.ask(unmounted, list="ls /", up="ls -d /../../bin", host=f"ls {work} || true")
     assert "bin" in answers["list"].split()
@@ -482,6 +494,7 @@ def test_without_a_mount_namespace_names_are_confined(runtime, unmounted, work):
     assert "No such file" in answers["host"]
 
 
+@needs_proc
 def test_without_a_mount_namespace_the_hosts_mounts_stay_as_they_are(runtime, unmounted):
     before = Path("/proc/self/mountinfo").read_text()
     runtime.launch(unmounted, "sleep", "1000")
@@ -492,6 +505,7 @@ def test_without_a_mount_namespace_the_hosts_mounts_stay_as_they_are(runtime, un
     assert Path("/proc/self/mountinfo").read_text() == before
 
 
+@needs_proc
 def test_without_a_mount_namespace_hooks_run(runtime, unmounted, work):
     kinds = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
     unmounted.config["hooks"] = {
@@ -502,6 +516,7 @@ def test_without_a_mount_namespace_hooks_run(runtime, unmounted, work):
     assert (work / "log").read_text().split() == kinds
 
 
+@needs_proc
 def test_without_a_mount_namespace_exec_is_confined_as_well(runtime, unmounted, work):
     runtime.launch(unmounted, "sleep", "1000")
     answers = runtime.ask_exec(unmounted, list="ls /", host=f"ls {work} || true", cwd="pwd")
@@ -513,7 +528,7 @@ def test_without_a_mount_namespace_exec_is_confined_as_well(runtime, unmounted, 
 @pytest.mark.parametrize("name", ["maskedPaths", "readonlyPaths"])
 def test_without_a_mount_namespace_nothing_can_be_masked(runtime, unmounted, name):
     unmounted.linux[name] = ["/etc"]
-    runtime.run(unmounted, "true").failed("mount namespace" if name == "maskedPaths" else "amespace")
+    runtime.run(unmounted, "true").failed("namespace")
 
 
 @deviation("runc", reason="mounts on the host, and leaves it there")
