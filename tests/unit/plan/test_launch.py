@@ -49,7 +49,7 @@ def with_everything(document: dict[str, Any]) -> dict[str, Any]:
         "oomScoreAdj": 100,
         "scheduler": {"policy": "SCHED_BATCH", "nice": 5},
         "ioPriority": {"class": "IOPRIO_CLASS_IDLE"},
-        "cwd": "/work",
+        "cwd": "/srv/app",
     }
     document["linux"]["namespaces"].append({"type": "time"})
     document["mounts"] += [
