@@ -37,12 +37,12 @@ def build(tree: Path, library: str, output: Path) -> None:
     if not (include / "Python.h").exists():
         raise Unavailable(f"there is no {include}/Python.h (Debian: apt-get install libpython3-dev)")
     with tempfile.TemporaryDirectory() as scratch:
-        modules = {**freeze.read(tree / "pyrunc", library), **freeze.borrow()}
+        modules = {**freeze.read(tree / "pyrunc", library, for_launcher=True), **freeze.borrow()}
         modules["encodings"] = freeze.Module("encodings", HERE / "encodings.py", "encodings.py", "")
         chosen = freeze.choose(modules)
         if "pyrunc.cli.main" not in chosen:
             raise Unavailable("the command line imports what cannot be frozen")
-        freeze.write(chosen.values(), Path(scratch))
+        _write_tables(freeze.group(chosen), Path(scratch))
         defines = {"CODE": f"{scratch}/code", "SCRIPT": f"{library}/bin/pyrunc"}
         command = [
             compiler, *FLAGS, f"-I{include}", f"-I{scratch}",
@@ -57,6 +57,23 @@ def build(tree: Path, library: str, output: Path) -> None:
     if "launcher: static" not in said.stdout:
         output.unlink()
         raise Unavailable(f"what was built does not run: {said.stderr.strip()[-200:]}")
+
+
+def _write_tables(groups: list[list[freeze.Module]], directory: Path) -> None:
+    """`code`: the groups, marshalled, one after the other; `groups.h`: where each begins, and its length;
+    `frozen.h`: each module's place in a group, by name; `linked.h`: the modules in C."""
+    code, begins, places = b"", [], {}
+    for number, group in enumerate(groups):
+        marshalled = freeze.marshalled(group)
+        begins.append(f"GROUP({len(code)}, {len(marshalled)})")
+        code += marshalled
+        for index, module in enumerate(group):
+            places[module.name] = f'FROZEN("{module.name}", {number}, {index})'
+    (directory / "code").write_bytes(code)
+    (directory / "groups.h").write_text("\n".join(begins))
+    (directory / "frozen.h").write_text("\n".join(places[name] for name in sorted(places)))
+    linked = [f'LINKED("{name}", {function})' for name, function in freeze.LINKED.items()]
+    (directory / "linked.h").write_text("\n".join(linked))
 
 
 def _static_library() -> Path:

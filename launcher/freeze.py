@@ -27,18 +27,22 @@ LINKED = {
 BUILT_IN = {*LINKED, "builtins", "sys"}
 BORROWED = ("stat", "struct")  # of the standard library: a page of Python each, over a module in C
 # Conditions that are decided here, and the branch not taken left out
-KNOWN = {"TYPE_CHECKING": False, "'_pyrunc' in sys.builtin_module_names": True}
+_KNOWN = {"TYPE_CHECKING": False}
+_KNOWN_IN_LAUNCHER = {**_KNOWN, "'_pyrunc' in sys.builtin_module_names": True}
 
 
 class _Strip(ast.NodeTransformer):
+    def __init__(self, known: Mapping[str, bool]) -> None:
+        self.known = known
+
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
         return None if node.module == "__future__" else node
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         condition = ast.unparse(node.test)
-        if condition not in KNOWN:
+        if condition not in self.known:
             return self.generic_visit(node)
-        taken = ast.Module(node.body if KNOWN[condition] else node.orelse, [])
+        taken = ast.Module(node.body if self.known[condition] else node.orelse, [])
         self.generic_visit(taken)
         return taken.body
 
@@ -73,9 +77,11 @@ class _Strip(ast.NodeTransformer):
 class Module:
     """One module to be frozen. `imports`: what it needs before it can be used."""
 
-    def __init__(self, name: str, path: Path, shown: str, installed: str) -> None:
+    def __init__(
+        self, name: str, path: Path, shown: str, installed: str, known: Mapping[str, bool] = _KNOWN
+    ) -> None:
         self.name, self.is_package = name, path.name == "__init__.py"
-        tree = _Strip().visit(ast.parse(path.read_text(), shown))
+        tree = _Strip(known).visit(ast.parse(path.read_text(), shown))
         if any(isinstance(node, ast.Name) and node.id == "__file__" for node in ast.walk(tree)):
             own = ast.Assign(targets=[ast.Name("__file__", ast.Store())], value=ast.Constant(installed))
             tree.body.insert(0, ast.copy_location(own, tree.body[0]))
@@ -97,13 +103,14 @@ def _imports(statements: Iterable[ast.AST]) -> Iterable[str]:
             yield from _imports(ast.iter_child_nodes(node))
 
 
-def read(package: Path, library: str) -> dict[str, Module]:
+def read(package: Path, library: str, *, for_launcher: bool) -> dict[str, Module]:
     """All modules of `package`, which will be installed in `library`."""
     modules = {}
+    known = _KNOWN_IN_LAUNCHER if for_launcher else _KNOWN
     for path in sorted(package.rglob("*.py")):
         place = path.relative_to(package.parent)
         name = ".".join(part for part in place.with_suffix("").parts if part != "__init__")
-        modules[name] = Module(name, path, str(place), f"{library}/{place}")
+        modules[name] = Module(name, path, str(place), f"{library}/{place}", known)
     return modules
 
 
@@ -134,15 +141,31 @@ def _needs(module: Module, modules: Mapping[str, Module]) -> set[str]:
     return {name if name in known else name.rpartition(".")[0] for name in module.imports}
 
 
-def write(modules: Iterable[Module], directory: Path) -> None:
-    """`code`: their code, marshalled, one after the other. `frozen.h`: what is where in it, by name.
-    `linked.h`: the modules in C."""
-    code, table = b"", ""
-    for module in sorted(modules, key=lambda module: module.name):
-        marshalled = marshal.dumps(module.code)
-        table += f'FROZEN("{module.name}", {len(code)}, {len(marshalled)}, {int(module.is_package)})\n'
-        code += marshalled
-    (directory / "code").write_bytes(code)
-    (directory / "frozen.h").write_text(table)
-    linked = (f'LINKED("{name}", {function})\n' for name, function in LINKED.items())
-    (directory / "linked.h").write_text("".join(linked))
+def group(modules: Mapping[str, Module]) -> list[list[Module]]:
+    """Modules that the same commands import are used together, or not at all: marshalled together they share
+    their strings. One that waits for a call is by itself."""
+    users: dict[str, set[str]] = {name: set() for name in modules}
+    for command in modules:
+        if command.startswith("pyrunc.cli.commands."):
+            for name in _followed(command, modules):
+                users[name].add(command)
+    groups: dict[tuple[str, ...], list[Module]] = {}
+    for name in sorted(modules):
+        groups.setdefault(tuple(sorted(users[name])) or (name,), []).append(modules[name])
+    return list(groups.values())
+
+
+def _followed(name: str, modules: Mapping[str, Module]) -> set[str]:
+    """It and all that it imports, with the packages on the way."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        name = waiting.pop()
+        if name in modules and name not in found:
+            found.add(name)
+            waiting += [*_needs(modules[name], modules), name.rpartition(".")[0]]
+    return found
+
+
+def marshalled(group: Iterable[Module]) -> bytes:
+    return marshal.dumps(tuple(module.code for module in group))

@@ -47,13 +47,20 @@ void _Py_Deepfreeze_Fini(void)
 {
 }
 
-struct frozen {
-    const char *name;
+/* The modules' code lies in groups, of those that are used together. */
+#define GROUP(offset, size) {offset, size, NULL},
+static struct group {
     Py_ssize_t offset, size;
-    int is_package;
+    PyObject *codes;
+} groups[] = {
+#include "groups.h"
 };
-#define FROZEN(name, offset, size, is_package) {name, offset, size, is_package},
-static const struct frozen frozen[] = { /* in order of names */
+#define FROZEN(name, group, index) {name, &groups[group], index},
+static const struct frozen {
+    const char *name;
+    struct group *group;
+    Py_ssize_t index;
+} frozen[] = { /* in order of names */
 #include "frozen.h"
 };
 extern const char frozen_code[];
@@ -114,6 +121,7 @@ static PyObject *load_frozen(const struct frozen *entry)
 {
     const char *dot = strrchr(entry->name, '.');
     PyObject *code, *module, *globals, *parent = NULL, *result;
+    struct group *group = entry->group;
     char package[256];
 
     if (dot) {
@@ -121,15 +129,16 @@ static PyObject *load_frozen(const struct frozen *entry)
         if (!(parent = import_module(package)))
             return NULL;
     }
-    if (!(code = PyMarshal_ReadObjectFromString(frozen_code + entry->offset, entry->size))
-        || !(module = PyImport_AddModule(entry->name)))
+    if (!group->codes)
+        group->codes = PyMarshal_ReadObjectFromString(frozen_code + group->offset, group->size);
+    if (!group->codes || !(module = PyImport_AddModule(entry->name)))
         return NULL;
+    code = PyTuple_GET_ITEM(group->codes, entry->index);
     globals = PyModule_GetDict(module);
     if (PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) < 0
         || !(result = PyEval_EvalCode(code, globals, globals)))
         return NULL;
     Py_DECREF(result);
-    Py_DECREF(code);
     if (parent && PyObject_SetAttrString(parent, dot + 1, module) < 0)
         return NULL;
     return module;

@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from support.launcher import freeze
 from support.runtime import CHECKOUT
 
-MODULES = freeze.choose({**freeze.read(CHECKOUT / "pyrunc", str(CHECKOUT)), **freeze.borrow()})
+MODULES = freeze.choose(
+    {**freeze.read(CHECKOUT / "pyrunc", str(CHECKOUT), for_launcher=True), **freeze.borrow()}
+)
 
 
 class _Frozen(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
