@@ -1,11 +1,13 @@
-"""Compile the runtime's modules into what the launcher carries, without what only readers and checkers need.
-This is build code: no call of the runtime executes it.
+"""Compile the runtime's modules into what the launcher and the script's archive carry, without that which
+only readers and checkers need. This is build code: no call of the runtime executes it.
+
+    python -I freeze.py TREE LIBRARY    writes into TREE its package's archive, to be installed in LIBRARY
 
 Taken out are docstrings and asserts, annotations (of a class the names of its fields stay, for Record counts
 them), `if TYPE_CHECKING` and `from __future__`. Lines keep their numbers.
 
-Which modules? All whose imports, followed to the end, are frozen too or built in: nobody keeps a list. The
-others are left to the ordinary interpreter.
+Which modules? The archive has all. The launcher has those whose imports, followed to the end, it has too or
+are built in: nobody keeps a list.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import marshal
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -169,3 +172,27 @@ def _followed(name: str, modules: Mapping[str, Module]) -> set[str]:
 
 def marshalled(group: Iterable[Module]) -> bytes:
     return marshal.dumps(tuple(module.code for module in group))
+
+
+def archive(modules: Mapping[str, Module]) -> bytes:
+    """For bin/pyrunc.in: (what serves it, places, groups). A place is (number of the group, index in it,
+    whether it is a package)."""
+    groups = group(modules)
+    places = {
+        module.name: (number, index, module.is_package)
+        for number, members in enumerate(groups)
+        for index, module in enumerate(members)
+    }
+    server = Module("archive", Path(__file__).with_name("archive.py"), "archive.py", "")
+    return marshal.dumps((server.code, places, [marshalled(members) for members in groups]))
+
+
+def main() -> None:
+    """The archive is named for the bytecode that it has."""
+    tree, library = sys.argv[1:]
+    file = Path(tree, sys.implementation.cache_tag)
+    file.write_bytes(archive(read(Path(tree, "pyrunc"), library, for_launcher=False)))
+
+
+if __name__ == "__main__":
+    main()

@@ -65,7 +65,7 @@ def _op(op: Op) -> str:
 
 
 def _told(op: Record) -> Iterator[tuple[str, Any]]:
-    for name, value in op.__dict__.items():
+    for name, value in ((name, getattr(op, name)) for name in op.FIELDS):
         if name in _LEFT_OUT or (hasattr(type(op), name) and value == getattr(type(op), name)):
             continue
         yield name, value
