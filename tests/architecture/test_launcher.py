@@ -18,14 +18,13 @@ from tests.architecture.sources import CHECKOUT, PACKAGE
 # CPU instructions in millions of a call that finds no container: by the launcher, and by the script beyond
 # what its interpreter costs that does nothing
 MOST = {"state": (9.0, 8.0), "start": (9.3, 8.5), "kill": (9.8, 9.0), "delete": (10.0, 9.5)}
-# What the launcher leaves to the ordinary interpreter: what prints help, explains, or asks other programs
+# What the launcher leaves to the ordinary interpreter: help, explanations, and asking other programs
 NOT_FROZEN = {
     "pyrunc.cli.commands.completion",
     "pyrunc.cli.commands.help",
     "pyrunc.cli.commands.ps",
     "pyrunc.cli.face",
     "pyrunc.kernel.foreign",
-    "pyrunc.linux.netdevices",
     "pyrunc.oci.explain",
 }
 needs_valgrind = pytest.mark.skipif(
