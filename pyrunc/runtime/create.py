@@ -44,8 +44,8 @@ class CreateRequest(Record):
     """As on the command line of `create` and `run`. `bundle` and `state_root` are absolute. `console_fd`:
     instead of a socket's path, an open descriptor that the pty is to be sent to. `stand_in`: asked, for a
     container without a terminal, which standard streams are to be other descriptors than ours.
-    `may_begin_anew`: this process is the command line's, and may execute itself again (exeseal). `cache`: of a
-    process that makes many containers."""
+    `may_begin_anew`: this process is the command line's, and may execute itself again (exeseal). `cache`: of
+    a process that makes many containers."""
 
     id: str
     bundle: str

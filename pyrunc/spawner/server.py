@@ -225,8 +225,8 @@ VERBS: dict[str, tuple[Callable[[Server, Call], Answer], dict[str, str], tuple[s
 
 
 def main(connection: int) -> None:
-    """What is there now stays: a collection need not look at it, nor copy its pages in a child. Executions come
-    from here into containers that may trace them: our executable is sealed once, for all of them."""
+    """What is there now stays: a collection need not look at it, nor copy its pages in a child. Executions
+    go from here into containers that may trace them: our executable is sealed once, for all of them."""
     if probe().is_privileged:
         seal()
     posix.set_inheritable(connection, False)
