@@ -280,8 +280,8 @@ def test_a_hundred_lives_cost_neither_descriptors_nor_memory(runtime, spawner, b
 
 
 def test_its_executable_cannot_be_written_to_through_it(spawner):
-    """Not even by who may trace it, or a child of it on its way into a container (CVE-2019-5736): it runs from
-    a mount that is read-only, and will be once it isn't busy any more."""
+    """Not even by who may trace it, or a child of it on its way into a container (CVE-2019-5736): it runs
+    from a mount that is read-only, also when it isn't busy any more."""
     fd = os.open(f"/proc/{spawner.pid}/exe", os.O_PATH)
     try:
         assert os.fstatvfs(fd).f_flag & os.ST_RDONLY
