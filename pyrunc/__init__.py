@@ -8,6 +8,7 @@ Floors, from the ground up; an import only ever points down (`tests/architecture
 - `linux`: carries out operations on the host side. `child`: carries them out between clone and exec.
 - `runtime`: the lifecycle of one container, its state on disk
 - `cli`: the command line
+- `spawner`: the runtime as a library in a process that lives long, for engines
 
 `import pyrunc` itself costs nothing. The names for users of the library are looked up when they are
 first asked for (PEP 562), so that `import pyrunc; pyrunc.Container(...)` works while a lifecycle verb

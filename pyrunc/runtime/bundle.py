@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrunc.runtime.configcache import ConfigCache
+
 
 class Bundle(Record):
     """`text`: config.json as it was read; `rootfs`: absolute, and it is there."""
@@ -62,17 +64,29 @@ def rule_facts(facts: HostFacts, *, uses_systemd: bool = False) -> RuleFacts:
     )
 
 
-def load(path: str, facts: HostFacts) -> Bundle:
+def load(path: str, facts: HostFacts, cache: ConfigCache | None = None) -> Bundle:
     """Read, validate and parse. What will be ignored is said in the log. Raises PyruncError."""
-    text, document = read_document(path)
-    host_namespaces = _host_namespaces(document)
     rules = rule_facts(facts)
-    if host_namespaces:
-        rules = RuleFacts(**{**rules.__dict__, "host_namespaces": host_namespaces})
-    config, warnings = parse_valid_config(document, rules)
+    if cache is None:
+        text, config, warnings = _read_valid(path, rules)
+    else:
+        file = f"{path}/config.json"
+        text, config, warnings = cache.get(file, rules, lambda: _read_valid(path, rules))
+        if any(item.path for item in config.linux.namespaces):
+            # which namespaces those are may have changed, though the file has not
+            text, config, warnings = _read_valid(path, rules)
     for warning in warnings:
         log.warning(warning)
     return Bundle(path=path, text=text, config=config, rootfs=_find_rootfs(path, config))
+
+
+def _read_valid(path: str, rules: RuleFacts) -> tuple[bytes, Config, tuple[str, ...]]:
+    text, document = read_document(path)
+    host_namespaces = _host_namespaces(document)
+    if host_namespaces:
+        rules = RuleFacts(**{**rules.__dict__, "host_namespaces": host_namespaces})
+    config, warnings = parse_valid_config(document, rules)
+    return text, config, tuple(warnings)
 
 
 def _host_namespaces(document: Any) -> tuple[str, ...]:

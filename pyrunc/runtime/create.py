@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyrunc.runtime.configcache import ConfigCache
+
 NOTIFY_DIRECTORY = "/run/notify"
 _FIFO_FLAGS = posix.O_RDWR | posix.O_CLOEXEC
 
@@ -42,7 +44,8 @@ class CreateRequest(Record):
     """As on the command line of `create` and `run`. `bundle` and `state_root` are absolute. `console_fd`:
     instead of a socket's path, an open descriptor that the pty is to be sent to. `stand_in`: asked, for a
     container without a terminal, which standard streams are to be other descriptors than ours.
-    `may_begin_anew`: this process is the command line's, and may execute itself again (exeseal)."""
+    `may_begin_anew`: this process is the command line's, and may execute itself again (exeseal). `cache`: of
+    a process that makes many containers."""
 
     id: str
     bundle: str
@@ -58,6 +61,7 @@ class CreateRequest(Record):
     systemd_cgroup: bool = False
     rootless: str = "auto"
     may_begin_anew: bool = False
+    cache: ConfigCache | None = None
 
 
 class Planned(Record):
@@ -76,7 +80,7 @@ def plan(request: CreateRequest) -> Planned:
             UNSUPPORTED, "the systemd cgroup manager is not supported yet", hint="leave --systemd-cgroup out"
         )
     facts = probe()
-    bundle = load(request.bundle, facts)
+    bundle = load(request.bundle, facts, request.cache)
     config = bundle.config
     if config.process is None:
         raise PyruncError(INVALID, "process property must not be empty")

@@ -33,13 +33,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyrunc.runtime.configcache import ConfigCache
+
 _LAST_ID = (1 << 32) - 2
 
 
 class ExecRequest(Record):
-    """As on the command line. `process_file` names a process object, which then says it all. `console_fd` and
-    `stand_in` as in CreateRequest. `may_begin_anew`: this process is the command line's, and may execute
-    itself again (exeseal)."""
+    """As on the command line. `process_file` names a process object, which then says it all. `console_fd`,
+    `stand_in` and `cache` as in CreateRequest. `may_begin_anew`: this process is the command line's, and may
+    execute itself again (exeseal)."""
 
     id: str
     state_root: str
@@ -64,6 +66,7 @@ class ExecRequest(Record):
     cgroup: str = ""
     ignore_paused: bool = False
     may_begin_anew: bool = False
+    cache: ConfigCache | None = None
 
 
 def exec_process(request: ExecRequest) -> int:
@@ -98,7 +101,7 @@ def begin_exec(request: ExecRequest) -> spawn.Born:
     if status == PAUSED and not request.ignore_paused:
         raise PyruncError(WRONG_STATE, "cannot exec in a paused container (use --ignore-paused to override)")
     facts = probe()
-    config = parse_config(store.read_config(request.state_root, request.id))
+    config = _read_config(request)
     is_exposed = _is_watched(config) or not state.has_own_pid_namespace
     if request.may_begin_anew and facts.is_privileged and is_exposed:
         exeseal: Any = __import__("pyrunc.runtime.exeseal", fromlist=("",))
@@ -118,6 +121,17 @@ def begin_exec(request: ExecRequest) -> spawn.Born:
         return _spawn(request, launch, open_inside(state, init))
     finally:
         posix.close(init)
+
+
+def _read_config(request: ExecRequest) -> Config:
+    """As it was at create, which never changes: only another container of that name has another."""
+
+    def read() -> Config:
+        return parse_config(store.read_config(request.state_root, request.id))
+
+    if request.cache is None:
+        return read()
+    return request.cache.get(f"{store.directory(request.state_root, request.id)}/config.json", None, read)
 
 
 def _spawn(request: ExecRequest, launch: Launch, host: Host) -> spawn.Born:

@@ -112,15 +112,16 @@ def _clone_here(
         for op in stage:
             syscall.setns(child.saved[op.takes], op.flags)
         pid, pidfd = syscall.clone3(launch.clone_flags, cgroup_fd)
+        if pid == 0:
+            posix.close(ours)
+            steps.run(launch.child, child)
     except OSError as error:
         raise _cannot_clone(launch, error.errno or 0) from error
-    if pid == 0:
-        posix.close(ours)
-        steps.run(launch.child, child)
-    if stage:
-        syscall.prctl(c.PR_SET_DUMPABLE, 1)
-        syscall.setns(own, c.CLONE_NEWPID)
-        posix.close(own)
+    finally:
+        if stage:
+            syscall.prctl(c.PR_SET_DUMPABLE, 1)
+            syscall.setns(own, c.CLONE_NEWPID)
+            posix.close(own)
     return pid, pidfd
 
 
@@ -145,7 +146,6 @@ def _clone_through_stage(born: Born, child: Child, cgroup_fd: int) -> None:
         if has_rights:
             syscall.prctl(c.PR_SET_DUMPABLE, 1)
     if middle == 0:
-        posix.close(born.channel)
         _be_stage(launch, child, cgroup_fd)
     posix.close(middle_fd)
     frame, _ = fds.receive(born.channel)
@@ -160,6 +160,7 @@ def _clone_through_stage(born: Born, child: Child, cgroup_fd: int) -> None:
 def _be_stage(launch: Launch, child: Child, cgroup_fd: int) -> NoReturn:
     step = 0
     try:
+        close_others(child, sum(op.preserve for op in launch.child if isinstance(op, ops.ExecStub)))
         for op in launch.stage:
             steps.STEPS[type(op)](op, child)
             step += 1
@@ -172,6 +173,18 @@ def _be_stage(launch: Launch, child: Child, cgroup_fd: int) -> NoReturn:
         fds.send(child.channel, channel.encode_failure(_STAGE + step, error.errno or 0))
     finally:
         posix._exit(1)
+
+
+def close_others(child: Child, preserved: int) -> None:
+    """Who may trace a child that is born among them may take its descriptors. Of those of a process that
+    lives long and has other business (the spawner, a user of the library) it gets what the plan names."""
+    kept = {child.channel, child.stub, child.fifo, *child.saved.values()}
+    first = 3 + preserved
+    for fd in sorted(fd for fd in kept if fd >= first):
+        if fd > first:
+            syscall.close_range(first, fd - 1, 0)
+        first = fd + 1
+    syscall.close_range(first, 0xFFFF_FFFF, 0)
 
 
 def attend(born: Born, host: Host) -> None:

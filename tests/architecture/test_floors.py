@@ -20,6 +20,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "child": ("plan.ops", "kernel"),
     "runtime": ("oci", "plan", "linux", "child", "kernel"),
     "cli": ("oci", "runtime", "kernel.signals"),
+    "spawner": ("runtime", "linux.facts", "kernel"),
     "library": ("oci", "runtime", "kernel.signals", "kernel.spawn"),
     "__main__": ("cli.main",),
 }
