@@ -153,6 +153,20 @@ def set_umask(op: ops.SetUmask, _child: Child) -> None:
     posix.umask(op.mask)
 
 
+def open_exec_label(op: ops.OpenExecLabel, child: Child) -> None:
+    """While /proc is the host's still. Kernels before 5.8 have one file for every security module."""
+    flags = posix.O_WRONLY | posix.O_CLOEXEC
+    try:
+        child.saved[op.saves] = posix.open("/proc/thread-self/attr/apparmor/exec", flags)
+    except FileNotFoundError:
+        child.saved[op.saves] = posix.open("/proc/thread-self/attr/exec", flags)
+
+
+def write_exec_label(op: ops.WriteExecLabel, child: Child) -> None:
+    """Last of all, for it holds for the next execve, whatever that is."""
+    posix.write(child.saved[op.takes], b"exec " + op.profile.encode())
+
+
 def take_stdio(_op: ops.TakeStdio, child: Child) -> None:
     """Ours may be a terminal of the caller's, which the container must not have."""
     for stream in (0, 1, 2):

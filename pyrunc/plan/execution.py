@@ -10,6 +10,7 @@ from pyrunc.kernel import const as c
 from pyrunc.oci.config import Linux, Process
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.launch import Launch, process_steps
+from pyrunc.plan.lsm import plan_label
 from pyrunc.plan.ops import (
     Await,
     BecomeRoot,
@@ -85,19 +86,19 @@ def plan_execution(
     if request.is_watched:
         cgroup = tuple(_by_file(op) for op in cgroup)
     joins = tuple(JoinCgroup(takes=op.saves) for op in cgroup if op.saves != "cgroup")
-    enter = (OpenRoot(),) if request.namespaces & c.CLONE_NEWNS else (ChangeRootTo(takes="root"), OpenRoot())
+    open_label, write_label = plan_label(process)
     child = (
         ResetSignals(),
+        *open_label,
         SetDumpable(value=False),
         *(() if request.is_watched else joins),
         *final_cpus(process),
         *((JoinNamespace(takes="init", flags=joined),) if joined else ()),
         *((BecomeRoot(drop_groups=request.may_set_groups),) if in_user_namespace else ()),
-        *enter,
-        NewSession(),
-        *((SessionKeyring(name=request.keyring),) if request.keyring else ()),
+        *_enter(request),
         *_console(process),
         *process_steps(process, plan),
+        *write_label,
         ExecStub(preserve=request.preserve_fds),
     )
     return Launch(
@@ -111,6 +112,13 @@ def plan_execution(
         program=request.program or process.args[0],
         has_terminal=process.terminal,
     )
+
+
+def _enter(request: ExecutionRequest) -> tuple[Op, ...]:
+    """The container's root, a session, and its keyring."""
+    keyring = (SessionKeyring(name=request.keyring),) if request.keyring else ()
+    change = () if request.namespaces & c.CLONE_NEWNS else (ChangeRootTo(takes="root"),)
+    return (*change, OpenRoot(), NewSession(), *keyring)
 
 
 def _outside(plan: ProcessPlan) -> tuple[Op, ...]:

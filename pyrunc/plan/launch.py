@@ -14,6 +14,7 @@ from pyrunc.oci.config import Config, Linux, Process
 from pyrunc.plan.cgroups import CgroupPlan
 from pyrunc.plan.devices import has_host_dev, plan_devices
 from pyrunc.plan.facts import HostFacts
+from pyrunc.plan.lsm import plan_label
 from pyrunc.plan.mounts import PROPAGATION, plan_mounts
 from pyrunc.plan.namespaces import NamespacePlan, map_lines, plan_namespaces
 from pyrunc.plan.ops import (
@@ -134,8 +135,10 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
     opened = (root, *mounts.open, *devices.open) if has_root else ()
     prepare = (*cgroup.make, *cgroup.join, *namespaces.open)
     rootless = not facts.is_privileged
+    open_label, write_label = plan_label(process)
     child = (
         ResetSignals(),
+        *open_label,
         *(JoinCgroup(takes=op.saves) for op in cgroup.join if op.saves != "cgroup"),
         ResetCpuAffinity(),
         *_take_user_namespace(namespaces, rootless),
@@ -149,6 +152,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         *(() if has_root else (*_hook_steps(config), *_sysctl_steps(linux), ChangeRoot(path=request.rootfs))),
         *_name_steps(config),
         *process_steps(process, plan),
+        *write_label,
         ExecStub(preserve=request.preserve_fds),
     )
     return Launch(

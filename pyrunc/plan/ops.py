@@ -462,6 +462,21 @@ class SetUmask(Op):
     mask: int
 
 
+class OpenExecLabel(Op):
+    """Open, of the host's procfs, the file by which a process says what it wants to be labelled at exec."""
+
+    words = "open the label for exec"
+    saves: str
+
+
+class WriteExecLabel(Op):
+    """Ask for the AppArmor `profile` at the next execve."""
+
+    words = "apply apparmor profile {profile}"
+    takes: str
+    profile: str
+
+
 class TakeStdio(Op):
     """Standard streams for which the host side has made others (saved as stdio/N) become those."""
 
