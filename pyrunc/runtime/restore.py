@@ -12,7 +12,7 @@ from pyrunc.errors import INTERNAL, PyruncError, doing
 from pyrunc.kernel import const as c
 from pyrunc.kernel import fds, paths, syscall
 from pyrunc.kernel.procfs import parse_cgroup, read_text
-from pyrunc.linux.apply import Host, apply
+from pyrunc.linux.apply import Host, apply, no_state
 from pyrunc.linux.cgroups.files import is_v2, write_file
 from pyrunc.linux.cgroups.remove import remove as remove_cgroups
 from pyrunc.linux.criu import rpc
@@ -110,7 +110,7 @@ class _Restoration:
         undo.append(images.close)
         self.lock, self.state = reserve_state(self.container, planned, undo)
         self.directory = store.directory(self.container.state_root, self.container.id)
-        self.host = Host(self.container.bundle, lambda *_, **__: b"")
+        self.host = Host(self.container.bundle, no_state)
         undo.append(self.host.close)
 
     def carry_out(self) -> Begun:
