@@ -14,6 +14,8 @@ PROFILE = """
 profile pyrunc-test-tight flags=(attach_disconnected,mediate_deleted) {
   file,
   capability,
+  network,
+  signal,
   deny /etc/secret r,
 }
 """
