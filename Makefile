@@ -1,4 +1,4 @@
-# pyrunc. Targets: install uninstall run test lint clean
+# pyrunc. Targets: install uninstall run test conformance lint clean
 #
 # Each fetches what it needs and finds missing: Debian packages as root, Python packages into build/ or .venv/.
 
@@ -15,7 +15,7 @@ VENV := .venv
 VENDOR := build/vendor-$(VERSION)
 PRIVATE := $(CURDIR)/build/prefix
 
-.PHONY: install uninstall run test lint clean private
+.PHONY: install uninstall run test conformance lint clean private
 
 install: $(VENDOR)/.done
 	tools/install $(PYTHON) $(VENDOR) "$(PREFIX)" "$(DESTDIR)"
@@ -34,6 +34,11 @@ run: private
 test: private $(VENV)/.done
 	tools/need busybox-static containerd criu debootstrap iproute2 iptables libseccomp2 podman procps runc strace uidmap valgrind
 	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest $(ARGS)
+
+# The runtime specification, clause by clause. More for it: make conformance ARGS='--runtime runc --format html'
+conformance: private $(VENV)/.done
+	@tools/need busybox-static iproute2
+	$(VENV)/bin/python -m conformance --runtime $(PRIVATE)/bin/pyrunc $(ARGS)
 
 lint: $(VENV)/.done
 	$(VENV)/bin/ruff check

@@ -1,0 +1,118 @@
+"""The two lists that a run is held against: clauses of the specification, and known deviations."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+REQUIREMENTS = HERE / "runtime" / "requirements.toml"
+DEVIATIONS = HERE / "deviations.toml"
+LEVELS = ("MUST", "MUST NOT", "SHOULD", "SHOULD NOT")
+VERSIONS = ("1.0.0", "1.0.2", "1.1.0", "1.2.0", "1.2.1", "1.3.0")
+
+
+class BadList(ValueError):
+    """A list does not say what it must; the text names the entry."""
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One normative sentence of the specification."""
+
+    id: str
+    section: str
+    where: str
+    level: str
+    since: str
+    text: str
+    untested: str | None  # why no test proves it
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A test that one runtime is known to fail: in every version, or in those `before` one."""
+
+    runtime: str
+    test: str
+    reason: str
+    before: str | None = None
+
+    def holds_for(self, runtime: str, version: str) -> bool:
+        if runtime != self.runtime:
+            return False
+        return self.before is None or version_numbers(version) < version_numbers(self.before)
+
+
+def requirement(*ids: str) -> pytest.MarkDecorator:
+    """The clauses that a test proves."""
+    return pytest.mark.requirement(*ids)
+
+
+def version_numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
+
+
+def parse_clauses(text: str) -> dict[str, Clause]:
+    """Sections are tables; in each, `spec` is the place and every other key a clause."""
+    found: dict[str, Clause] = {}
+    for section, table in tomllib.loads(text).items():
+        where = table.pop("spec", None)
+        if not isinstance(where, str):
+            raise BadList(f"section {section} has no spec=")
+        for name, entry in table.items():
+            clause = _clause(name, section, where, dict(entry))
+            if name in found:
+                raise BadList(f"{name} is listed twice")
+            found[name] = clause
+    return found
+
+
+def _clause(name: str, section: str, where: str, entry: dict[str, str]) -> Clause:
+    clause = Clause(
+        id=name,
+        section=section,
+        where=entry.pop("at", where),
+        level=entry.pop("level", "MUST"),
+        since=entry.pop("since", "1.0.0"),
+        text=entry.pop("text", ""),
+        untested=entry.pop("untested", None),
+    )
+    if entry:
+        raise BadList(f"{name} has unknown keys: {', '.join(entry)}")
+    if clause.level not in LEVELS or clause.since not in VERSIONS or not clause.text:
+        raise BadList(f"{name} needs a text, a level of {LEVELS} and a version of {VERSIONS}")
+    return clause
+
+
+def parse_deviations(text: str) -> list[Deviation]:
+    found = []
+    for entry in tomllib.loads(text).get("deviation", []):
+        try:
+            deviation = Deviation(**entry)
+        except TypeError as error:
+            raise BadList(f"deviation {entry}: {error}") from None
+        if not deviation.reason.strip():
+            raise BadList(f"deviation {deviation.runtime} {deviation.test} has no reason")
+        found.append(deviation)
+    return found
+
+
+def load_clauses(path: Path = REQUIREMENTS) -> dict[str, Clause]:
+    return parse_clauses(path.read_text())
+
+
+def load_deviations(path: Path = DEVIATIONS) -> list[Deviation]:
+    return parse_deviations(path.read_text())
+
+
+def reason_for(deviations: Iterable[Deviation], runtime: str, version: str, test: str) -> str | None:
+    for deviation in deviations:
+        if deviation.test == test and deviation.holds_for(runtime, version):
+            return deviation.reason
+    return None
