@@ -225,7 +225,6 @@ def refused(runtime: Watched, bundle: Bundle) -> Callable[[], str]:
     """Creating the bundle is an error and makes no container; gives what the runtime said."""
 
     def check() -> str:
-        bundle.process["args"] = ["true"]
         bundle.write()
         done = runtime("create", "--bundle", bundle.path, runtime.remember(bundle.id))
         assert done.returncode != 0, f"was created: {done}"
