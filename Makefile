@@ -1,4 +1,4 @@
-# pyrunc. Targets: install uninstall run test conformance lint clean
+# pyrunc. Targets: install uninstall run test test-v2 conformance lint clean
 #
 # Each fetches what it needs and finds missing: Debian packages as root, Python packages into build/ or .venv/.
 
@@ -15,7 +15,7 @@ VENV := .venv
 VENDOR := build/vendor-$(VERSION)
 PRIVATE := $(CURDIR)/build/prefix
 
-.PHONY: install uninstall run test conformance lint clean private
+.PHONY: install uninstall run test test-v2 conformance lint clean private
 
 install: $(VENDOR)/.done
 	tools/install $(PYTHON) $(VENDOR) "$(PREFIX)" "$(DESTDIR)"
@@ -39,6 +39,23 @@ test: private $(VENV)/.done
 conformance: private $(VENV)/.done
 	@tools/need busybox-static iproute2
 	$(VENV)/bin/python -m conformance --runtime $(PRIVATE)/bin/pyrunc $(ARGS)
+
+# The tests that look at cgroups, on a machine that has just cgroup v2: first with nothing but these tests on it,
+# then with systemd. V2VM boots one; `make test` has a short form of this (tests/machine).
+V2VM ?= ../shared/tools/v2vm/v2vm
+V2_TESTS := tests/container tests/kernel
+V2_RUN = $(V2VM) run --timeout 7200 --mem 2048 -e PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc -e PYRUNC_TEST_TIMEOUT=120
+V2_PYTEST = $(CURDIR)/$(VENV)/bin/python -m pytest -p no:cacheprovider
+ifeq ($(wildcard $(V2VM)),)
+test-v2:
+	@echo "test-v2: skipped, there is no $(V2VM) here, which would boot a machine with cgroup v2 (set V2VM)"
+else
+test-v2: private $(VENV)/.done
+	tools/need busybox-static iproute2 libseccomp2 procps strace uidmap
+	$(V2_RUN) -- $(V2_PYTEST) $(V2_TESTS) $(ARGS)
+	$(V2_RUN) --init=systemd -- $(V2_PYTEST) tests/container/test_systemd.py $(ARGS)
+	$(V2_RUN) --init=systemd --user -- $(V2_PYTEST) tests/container/test_systemd_user.py $(ARGS)
+endif
 
 lint: $(VENV)/.done
 	$(VENV)/bin/ruff check

@@ -2,6 +2,7 @@
 
 parent                                child (then the stub)
   | <-- C pid ------------------------- stage: the init's pid, if there is a stage
+  | --- U ---------------------------> | in cgroup: systemd has made the unit, with the init in it
   | --- M ---------------------------> | mapped: the id maps are written
   | <-- P ---------------------------- | prepared: namespaces, mounts and devices are there
   | --- H state ---------------------> | hooks run, on the host side; with the state, in a memfd
@@ -16,7 +17,10 @@ parent                                child (then the stub)
 
 from __future__ import annotations
 
-POINTS = {"mapped": b"M", "prepared": b"P", "hooks run": b"H", "filtered": b"N", "ready": b"R", "go": b"G"}
+POINTS = {
+    "in cgroup": b"U", "mapped": b"M", "prepared": b"P", "hooks run": b"H", "filtered": b"N", "ready": b"R",
+    "go": b"G",
+}  # fmt: skip
 STEP_FAILED, CALL_FAILED, CHILD_PID, HOOK_FAILED = b"E", b"S", b"C", b"F"
 
 

@@ -31,6 +31,7 @@ _ALIASES = {"h": "help"}
 _UNKNOWN_COMMAND_CODE = 3
 _INTERRUPTED_CODE, _BROKEN_PIPE_CODE = 128 + 2, 128 + 13
 
+CGROUP_MANAGERS = ("cgroupfs", "systemd", "disabled")
 PROGRAM = Command(
     name="pyrunc",
     summary="Run containers from OCI bundles, with runc's command line.",
@@ -41,6 +42,8 @@ PROGRAM = Command(
         Flag(name="log-format", kind=TEXT, default="text", choices=log.FORMATS, summary="Form of log lines."),
         Flag(name="debug", summary="Log in detail."),
         Flag(name="systemd-cgroup", summary="Let systemd make cgroups: cgroupsPath is slice:prefix:name."),
+        Flag(name="cgroup-manager", kind=TEXT, default="cgroupfs", choices=CGROUP_MANAGERS,
+             summary="Who makes cgroups: we, systemd, or nobody."),
         Flag(name="rootless", kind=TEXT, default="auto", choices=("true", "false", "auto"),
              summary="Go on where cgroups may not be written."),
         Flag(name="criu", kind=TEXT, hidden=True, summary="Ignored, as runc does since 1.2."),
@@ -57,7 +60,7 @@ class Settings(Record):
 
     state_root: str
     is_default_root: bool = True
-    systemd_cgroup: bool = False
+    cgroup_manager: str = "cgroupfs"
     rootless: str = "auto"
 
 
@@ -152,13 +155,16 @@ def _commit() -> str:
 def _settings(given: dict[str, Any]) -> Settings:
     if given["rootless"] not in ("true", "false", "auto"):
         raise UsageError(f'invalid value "{given["rootless"]}" for flag -rootless: parse error')
+    if given["cgroup-manager"] not in CGROUP_MANAGERS:
+        known = ", ".join(CGROUP_MANAGERS)
+        raise UsageError(f'unknown cgroup manager "{given["cgroup-manager"]}": it is one of {known}')
     state_root = absolute(given["root"]) if given["root"] else default_root()
     if state_root == "/":
         raise PyruncError(INVALID, "Option --root argument should not be set to /")
     return Settings(
         state_root=state_root,
         is_default_root=not given["root"],
-        systemd_cgroup=given["systemd-cgroup"],
+        cgroup_manager="systemd" if given["systemd-cgroup"] else given["cgroup-manager"],
         rootless=given["rootless"],
     )
 

@@ -31,15 +31,16 @@ _USER_NAMESPACE_HINT = (
 class Host:
     """What the host-side operations of one launch share. `saved`: descriptors by their names in the plan;
     `pid`, `pidfd`: the child's, once there is one; `state_json` makes the state for hooks; `made_cgroups`:
-    those that weren't there before, in the form that a container's state has."""
+    those that weren't there before, in the form that a container's state has; `unit`: what systemd made."""
 
-    __slots__ = ("bundle", "made_cgroups", "pid", "pidfd", "saved", "state_json")
+    __slots__ = ("bundle", "made_cgroups", "pid", "pidfd", "saved", "state_json", "unit")
 
     def __init__(self, bundle: str, state_json: Callable[..., bytes]) -> None:
         self.bundle = bundle
         self.state_json = state_json
         self.saved: dict[str, int] = {}
         self.made_cgroups: list[tuple[str, str]] = []
+        self.unit: ops.StartUnit | None = None
         self.pid = 0
         self.pidfd = -1
 
@@ -196,6 +197,15 @@ def _make_cgroup(op: ops.MakeCgroup, host: Host) -> None:
         host.made_cgroups.append(("", op.path))
 
 
+def _start_unit(op: ops.StartUnit, host: Host) -> None:
+    _systemd().start_unit(op, host.pid)
+    host.unit = op
+
+
+def _systemd() -> Any:
+    return __import__("pyrunc.linux.cgroups.systemd", fromlist=("",))  # few callers have it make cgroups
+
+
 _DO: dict[type, Callable[[Any, Host], None]] = {
     ops.OpenTree: _open_tree,
     ops.SetTreeFlags: _set_tree_flags,
@@ -212,5 +222,8 @@ _DO: dict[type, Callable[[Any, Host], None]] = {
     ops.WriteCgroup: lambda op, _host: cgroups.write_cgroup(op),
     ops.AttachDeviceProgram: lambda op, _host: cgroups.attach_device_program(op),
     ops.ChownCgroup: lambda op, _host: cgroups.chown_cgroup(op),
+    ops.StartUnit: _start_unit,
+    ops.SetUnitProperties: lambda op, _host: _systemd().set_properties(op),
+    ops.EnterCgroup: lambda op, host: _write_file(f"{op.path}/cgroup.procs", str(host.pid)),
     ops.OpenCgroup: lambda op, host: host.saved.__setitem__(op.saves, cgroups.open_cgroup(op)),
 }

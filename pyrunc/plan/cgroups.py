@@ -30,6 +30,7 @@ _IGNORED_ON_V2 = {
     "net_cls": "/network/classID",
     "net_prio": "/network/priorities",
 }
+_DISABLED = "without a cgroup (--cgroup-manager disabled) there are no limits"
 DELEGATION_HINT = (
     "let an administrator delegate a cgroup to this user, for example by starting the runtime with "
     "`systemd-run --user --scope -p Delegate=yes`, or remove the limits from config.json"
@@ -40,11 +41,15 @@ class CgroupPlan(Record):
     """`paths`: hierarchy name -> directory, "" for the unified one: kept in the container's state, and what
     every later operation on the cgroup goes by. `make` goes before the clone; `join` opens what the child
     enters through: on v1 it writes itself into each `cgroup/NAME`, the unified one it is born into
-    (CLONE_INTO_CGROUP with `cgroup`). `warnings`: (JSON pointer, what we ignore and why)."""
+    (CLONE_INTO_CGROUP with `cgroup`). `attach` is done on the child, which waits for it: where systemd makes
+    the cgroup, for its `unit`. `warnings`: (JSON pointer, what we ignore and why)."""
 
     paths: Paths = ()
     make: tuple[Op, ...] = ()
     join: tuple[OpenCgroup, ...] = ()
+    attach: tuple[Op, ...] = ()
+    unit: str = ""
+    is_user_unit: bool = False
     warnings: tuple[tuple[str, str], ...] = ()
 
 
@@ -66,35 +71,17 @@ def plan_cgroup(
     directories = _directories(linux, container_id, layout)
     restricts_devices = not (in_user_namespace or rootless)
     if not directories:
-        return _plan_nothing(config, restricts_devices=restricts_devices)
+        return plan_nothing(config, restricts_devices=restricts_devices)
     unified = directories.get("", "")
-    places = _places(layout, directories)
+    places = controller_directories(layout, directories)
     limits, needed, warnings = plan_limits(linux.resources, places, layout, unified, current or {})
-    make = [
-        MakeCgroup(
-            path=directories[hierarchy.name],
-            mountpoint=hierarchy.mountpoint,
-            controllers=hierarchy.controllers,
-            is_guarded=hierarchy.controllers != (_SYSTEMD,),
-        )
-        for hierarchy in layout.hierarchies
-        if hierarchy.name in directories
-    ]
+    make = list(make_hierarchies(layout, directories))
     if unified:
-        make.append(
-            MakeCgroup(
-                path=unified,
-                mountpoint=layout.unified_mountpoint,
-                controllers=layout.unified_controllers if layout.is_v2 else needed,
-                required=needed,
-                is_unified=True,
-                is_guarded=layout.is_v2,
-            )
-        )
+        make.append(make_unified(layout, unified, needed, is_guarded=layout.is_v2))
     devices: tuple[Op, ...] = ()
     if restricts_devices:
-        devices = _plan_devices(linux.resources, places.get("devices", ""), unified)
-    ownership = _plan_ownership(config, unified) if layout.is_v2 and not rootless else ()
+        devices = plan_devices(linux.resources, places.get("devices", ""), unified)
+    ownership = plan_ownership(config, unified) if layout.is_v2 and not rootless else ()
     return CgroupPlan(
         paths=tuple(directories.items()),
         make=(*make, *limits, *devices, *ownership),
@@ -105,6 +92,32 @@ def plan_cgroup(
             for name, path in directories.items()
         ),
         warnings=tuple(warnings),
+    )
+
+
+def make_hierarchies(layout: CgroupLayout, directories: Mapping[str, str]) -> tuple[MakeCgroup, ...]:
+    """The ones of v1."""
+    return tuple(
+        MakeCgroup(
+            path=directories[hierarchy.name],
+            mountpoint=hierarchy.mountpoint,
+            controllers=hierarchy.controllers,
+            is_guarded=hierarchy.controllers != (_SYSTEMD,),
+        )
+        for hierarchy in layout.hierarchies
+        if hierarchy.name in directories
+    )
+
+
+def make_unified(layout: CgroupLayout, path: str, needed: tuple[str, ...], *, is_guarded: bool) -> MakeCgroup:
+    """The one in the unified hierarchy, with all controllers if that has them, else with those needed."""
+    return MakeCgroup(
+        path=path,
+        mountpoint=layout.unified_mountpoint,
+        controllers=layout.unified_controllers if layout.is_v2 else needed,
+        required=needed,
+        is_unified=True,
+        is_guarded=is_guarded,
     )
 
 
@@ -138,6 +151,18 @@ def _directories(linux: Linux, container_id: str, layout: CgroupLayout) -> dict[
     return found
 
 
+def directories_at(layout: CgroupLayout, place: str) -> dict[str, str]:
+    """As `_directories`, the same place in each hierarchy."""
+    found = {
+        hierarchy.name: hierarchy.mountpoint + place
+        for hierarchy in layout.hierarchies
+        if hierarchy.controllers == (_SYSTEMD,) or not hierarchy.controllers[0].startswith("name=")
+    }
+    if layout.unified_mountpoint:
+        found[""] = layout.unified_mountpoint + place
+    return found
+
+
 def clean(path: str) -> str:
     """`path` from the root on, `.`, `..` and doubled slashes resolved: it can't lead above the root."""
     kept: list[str] = []
@@ -149,7 +174,7 @@ def clean(path: str) -> str:
     return "/" + "/".join(kept)
 
 
-def _places(layout: CgroupLayout, directories: Mapping[str, str]) -> dict[str, str]:
+def controller_directories(layout: CgroupLayout, directories: Mapping[str, str]) -> dict[str, str]:
     """v1 controller -> the container's directory in its hierarchy."""
     return {
         controller: directories[hierarchy.name]
@@ -219,7 +244,7 @@ def _asks_for(resources: Resources, controller: str) -> bool:
     return bool(asked[controller])
 
 
-def _no_controller(resources: Resources, controller: str) -> PyruncError:
+def _no_controller(resources: Resources, controller: str, *, is_disabled: bool = False) -> PyruncError:
     section = {
         "cpuset": "cpu",
         "io": "blockIO",
@@ -227,8 +252,10 @@ def _no_controller(resources: Resources, controller: str) -> PyruncError:
         "net_cls": "network",
         "net_prio": "network",
     }.get(controller, controller)
-    why = f"this host offers no {controller} controller"
-    return PyruncError(UNSUPPORTED, "cannot set cgroup limit", f"{resources.origin}/{section}", why)
+    pointer, why = f"{resources.origin}/{section}", f"this host offers no {controller} controller"
+    if is_disabled:
+        return PyruncError(INVALID, "cannot set cgroup limit", pointer, _DISABLED)
+    return PyruncError(UNSUPPORTED, "cannot set cgroup limit", pointer, why)
 
 
 def _warnings(resources: Resources, *, is_v2: bool) -> list[tuple[str, str]]:
@@ -250,7 +277,7 @@ def _warnings(resources: Resources, *, is_v2: bool) -> list[tuple[str, str]]:
     return found
 
 
-def _plan_devices(resources: Resources | None, directory: str, unified: str) -> tuple[Op, ...]:
+def plan_devices(resources: Resources | None, directory: str, unified: str) -> tuple[Op, ...]:
     allows_all, rules = effective_rules(resources.devices if resources else ())
     if directory:
         return plan_device_writes(allows_all, rules, directory)
@@ -264,12 +291,15 @@ def _plan_devices(resources: Resources | None, directory: str, unified: str) -> 
     return (AttachDeviceProgram(path=unified, program=program, origin=pointer),)
 
 
-def _no_device_control(pointer: str) -> PyruncError:
+def _no_device_control(pointer: str, *, is_disabled: bool = False) -> PyruncError:
+    if is_disabled:
+        hint = "take CAP_MKNOD from the container, or allow it every device"
+        return PyruncError(INVALID, "cannot restrict devices", pointer, _DISABLED, hint)
     why = "this host has neither a devices controller nor cgroup v2"
     return PyruncError(UNSUPPORTED, "cannot restrict devices", pointer, why)
 
 
-def _plan_ownership(config: Config, unified: str) -> tuple[ChownCgroup, ...]:
+def plan_ownership(config: Config, unified: str) -> tuple[ChownCgroup, ...]:
     """The container may manage its own part of the tree if it sees just that part (a cgroup namespace of
     its own) and has it mounted writable. Then it belongs to the user of its process, as he is on the host
     (runtime specification, "Cgroup ownership"). Without root it is ours, and can't be given away."""
@@ -296,23 +326,24 @@ def _is_writable(options: tuple[str, ...]) -> bool:
     return [option for option in ("rw", *options) if option in ("ro", "rw")][-1] == "rw"
 
 
-def _plan_nothing(config: Config, *, restricts_devices: bool) -> CgroupPlan:
-    """No cgroup filesystem at all: fine for a container without limits. Device rules are implied by every
-    configuration; we can do without them if no process of the container can make a device node."""
+def plan_nothing(config: Config, *, restricts_devices: bool, is_disabled: bool = False) -> CgroupPlan:
+    """No cgroup filesystem at all, or nobody wants one (`is_disabled`): fine for a container without limits.
+    Device rules are implied by every configuration; we can do without them if no process of the container
+    can make a device node."""
     resources = config.linux.resources
     if resources is not None:
         for controller in cgroup1.PLANNERS:
             if _asks_for(resources, controller):
-                raise _no_controller(resources, controller)
+                raise _no_controller(resources, controller, is_disabled=is_disabled)
         if resources.unified:
-            raise _no_controller(resources, "unified")
-    if not restricts_devices:
+            raise _no_controller(resources, "unified", is_disabled=is_disabled)
+    if not restricts_devices or effective_rules(resources.devices if resources else ()) == (True, ()):
         return CgroupPlan()
     pointer = "/linux/resources/devices"
     capabilities = config.process.capabilities if config.process else None
     if capabilities is None or "CAP_MKNOD" in capabilities.bounding:
-        raise _no_device_control(pointer)
-    return CgroupPlan(warnings=((pointer, "no cgroup is mounted: devices in the rootfs aren't guarded"),))
+        raise _no_device_control(pointer, is_disabled=is_disabled)
+    return CgroupPlan(warnings=((pointer, "there is no cgroup: devices in the rootfs aren't guarded"),))
 
 
 # --- without permission ---------------------------------------------------------------------------

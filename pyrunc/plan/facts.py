@@ -38,6 +38,15 @@ class CgroupLayout(Record):
         return not self.hierarchies and bool(self.unified_mountpoint)
 
 
+class SystemdFacts(Record):
+    """The manager that makes the units: the host's, or with `is_user` the caller's own. `control_group`: its
+    cgroup, below which its slices are; empty for the root."""
+
+    version: int
+    control_group: str = ""
+    is_user: bool = False
+
+
 class HostFacts(Record):
     """`machine`: uname -m. `capability_mask`: our own permitted capabilities, bit N for capability N.
     `in_user_namespace`: our user namespace isn't the host's first one."""

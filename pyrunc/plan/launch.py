@@ -139,6 +139,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
     child = (
         ResetSignals(),
         *open_label,
+        *((Await(point="in cgroup"),) if cgroup.attach else ()),
         *(JoinCgroup(takes=op.saves) for op in cgroup.join if op.saves != "cgroup"),
         ResetCpuAffinity(),
         *_take_user_namespace(namespaces, rootless),
@@ -159,7 +160,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         clone_flags=namespaces.clone_flags,
         prepare=prepare if rootless else (*prepare, *opened),
         stage=namespaces.stage,
-        attach=_attach_steps(config, namespaces, plan),
+        attach=_attach_steps(config, cgroup, namespaces, plan),
         child=child,
         stub=plan.stub,
         calls=plan.calls,
@@ -168,10 +169,14 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
     )
 
 
-def _attach_steps(config: Config, namespaces: NamespacePlan, plan: ProcessPlan) -> tuple[Op, ...]:
+def _attach_steps(
+    config: Config, cgroup: CgroupPlan, namespaces: NamespacePlan, plan: ProcessPlan
+) -> tuple[Op, ...]:
     """The score early: unprivileged we may write it only while the child is dumpable."""
     scores = tuple(op for op in plan.outside if isinstance(op, SetOomScoreAdj))
     return (
+        *cgroup.attach,
+        *((Tell(point="in cgroup"),) if cgroup.attach else ()),
         *namespaces.map,
         *scores,
         *((Tell(point="mapped"),) if "user" in namespaces.own else ()),

@@ -10,6 +10,12 @@ from __future__ import annotations
 from pyrunc.oci.config import Hook as Hook  # linux and child know hooks from here
 from pyrunc.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Scalar = bool | int | float | str
+    PropertyValue = Scalar | bytes | tuple[Scalar, ...] | tuple[tuple[str, str], ...]
+    Property = tuple[str, str, PropertyValue]  # of a systemd unit: name, D-Bus signature, value
+
 
 class Op(Record):
     """`words` say what it does, with its fields: for `pyrunc plan`, and for the sentence when it fails."""
@@ -79,6 +85,29 @@ class OpenCgroup(Op):
     path: str
     saves: str
     is_unified: bool = False
+
+
+class StartUnit(Op):
+    """Have systemd make the transient scope `unit` around the child, and wait until that is done."""
+
+    words = "start systemd unit {unit}"
+    unit: str
+    properties: tuple[Property, ...] = ()
+    is_user: bool = False
+
+
+class SetUnitProperties(Op):
+    words = "set properties of systemd unit {unit}"
+    unit: str
+    properties: tuple[Property, ...]
+    is_user: bool = False
+
+
+class EnterCgroup(Op):
+    """Put the child into the v1 cgroup `path`."""
+
+    words = "enter cgroup {path}"
+    path: str
 
 
 # --- descriptors that the host side opens ---------------------------------------------------------

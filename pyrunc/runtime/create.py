@@ -9,7 +9,7 @@ import posix
 from time import time_ns
 
 from pyrunc import log
-from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError, doing
+from pyrunc.errors import INVALID, PyruncError, doing
 from pyrunc.files import write_atomically
 from pyrunc.kernel import fds
 from pyrunc.linux.apply import Host, apply
@@ -20,7 +20,7 @@ from pyrunc.linux.facts import probe, read_revealing_mounts
 from pyrunc.linux.hooks import run_hooks
 from pyrunc.oci.config import Config, Mount
 from pyrunc.oci.state import format_time
-from pyrunc.plan.cgroups import CgroupPlan, plan_cgroup, plan_without
+from pyrunc.plan.cgroups import CgroupPlan, plan_cgroup, plan_nothing, plan_without
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.launch import Launch, LaunchRequest, keyring_name, plan_launch
 from pyrunc.record import Record, replaced
@@ -58,7 +58,7 @@ class CreateRequest(Record):
     no_pivot: bool = False
     no_new_keyring: bool = False
     preserve_fds: int = 0
-    systemd_cgroup: bool = False
+    cgroup_manager: str = "cgroupfs"
     rootless: str = "auto"
     may_begin_anew: bool = False
     cache: ConfigCache | None = None
@@ -75,10 +75,6 @@ class Planned(Record):
 
 def plan(request: CreateRequest) -> Planned:
     """From the bundle to a Launch, without effects. Raises PyruncError."""
-    if request.systemd_cgroup:
-        raise PyruncError(
-            UNSUPPORTED, "the systemd cgroup manager is not supported yet", hint="leave --systemd-cgroup out"
-        )
     facts = probe()
     bundle = load(request.bundle, facts, request.cache)
     config = bundle.config
@@ -114,6 +110,11 @@ def plan(request: CreateRequest) -> Planned:
 def _plan_cgroup(config: Config, request: CreateRequest, facts: HostFacts) -> CgroupPlan:
     """Rootless, cgroups that may not be made are done without, unless limits were asked for."""
     rootless = {"true": True, "false": False}.get(request.rootless, facts.uid != 0 or facts.in_user_namespace)
+    if request.cgroup_manager == "systemd":
+        return _plan_scope(config, request, facts, rootless=rootless)
+    if request.cgroup_manager == "disabled":
+        restricts_devices = not (rootless or facts.in_user_namespace)
+        return plan_nothing(config, restricts_devices=restricts_devices, is_disabled=True)
     cgroup = plan_cgroup(
         config=config,
         container_id=request.id,
@@ -126,6 +127,27 @@ def _plan_cgroup(config: Config, request: CreateRequest, facts: HostFacts) -> Cg
         if denied:
             return plan_without(cgroup, denied, config)
     return cgroup
+
+
+def _plan_scope(config: Config, request: CreateRequest, facts: HostFacts, *, rootless: bool) -> CgroupPlan:
+    """systemd is asked who it is before anything is touched. Few callers have it make the cgroups."""
+    planner: Any = __import__("pyrunc.plan.systemd", fromlist=("",))
+    manager: Any = systemd_manager()
+    plan: CgroupPlan = planner.plan_scope(
+        config=config,
+        container_id=request.id,
+        layout=facts.cgroups,
+        systemd=manager.probe(is_user=rootless),
+        restricts_devices=not (rootless or facts.in_user_namespace),
+        rootless=rootless,
+    )
+    return plan
+
+
+def systemd_manager() -> Any:
+    """The module that talks to it, which brings D-Bus along. To be had before anything is touched: where our
+    interpreter is a part of the launcher, the call is begun anew with a whole one."""
+    return __import__("pyrunc.linux.cgroups.systemd", fromlist=("",))
 
 
 def with_notify(config: Config, state_directory: str) -> Config:
@@ -243,6 +265,7 @@ def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], obj
             log.debug(f"{request.id}: {op.describe()}")
         apply(op, host)
 
+    undo.append(lambda: _stop_unit(host))
     undo.append(lambda: _run_poststop(planned.bundle.config, box[0]))
     born = spawn.clone(planned.launch, host, fifo)
     undo.append(born.close)
@@ -291,6 +314,8 @@ def _first_state(request: CreateRequest, planned: Planned) -> store.State:
         owner_uid=planned.facts.uid,
         annotations=config.annotations,
         cgroup_paths=planned.cgroup.paths,
+        systemd_unit=planned.cgroup.unit,
+        is_user_unit=planned.cgroup.is_user_unit,
         has_own_pid_namespace=any(item.type == "pid" and not item.path for item in config.linux.namespaces),
         has_poststop=bool(config.hooks.poststop),
         has_start_hooks=bool(config.hooks.start_container or config.hooks.poststart),
@@ -305,6 +330,11 @@ def open_console(request: CreateRequest) -> int:
         return posix.dup(request.console_fd)
     with doing("connect to console socket", request.console_socket):
         return fds.connect_stream(request.console_socket)
+
+
+def _stop_unit(host: Host) -> None:
+    if host.unit is not None:
+        systemd_manager().stop_unit(host.unit.unit, is_user=host.unit.is_user)
 
 
 def _run_poststop(config: Config, state: store.State) -> None:

@@ -49,6 +49,8 @@ def _delete(state_root: str, container_id: str, force: bool) -> None:
             store.remove(state_root, container_id)
             return
         raise
+    if state.systemd_unit:
+        _systemd()  # now: where it has to be fetched, the whole call begins anew
     status = status_of(state_root, state)
     if not force:
         require("delete", container_id, status)
@@ -57,6 +59,10 @@ def _delete(state_root: str, container_id: str, force: bool) -> None:
     elif not state.has_own_pid_namespace:
         kill_all(state.cgroup_paths, _SIGKILL)
     destroy(state_root, state)
+
+
+def _systemd() -> Any:
+    return __import__("pyrunc.linux.cgroups.systemd", fromlist=("",))  # few containers are in a unit
 
 
 def end(state: store.State) -> None:
@@ -90,6 +96,8 @@ def destroy(state_root: str, state: store.State) -> None:
     if state.has_poststop:
         hooks = __import__("pyrunc.runtime.poststop", fromlist=("",))
         hooks = hooks.load(state_root, state)
+    if state.systemd_unit:
+        _systemd().stop_unit(state.systemd_unit, is_user=state.is_user_unit)
     remove_cgroups(state.cgroup_paths)
     store.remove(state_root, state.id)
     log.debug(f"{state.id}: deleted")

@@ -32,7 +32,8 @@ _MNT_DETACH = 2
 
 class State(Record):
     """What is kept of a container. `pid` and `start_time` (clock ticks since boot, proc(5)) name its init;
-    `cgroup_paths` is hierarchy name -> directory; `created` is RFC 3339 with nanoseconds, UTC."""
+    `cgroup_paths` is hierarchy name -> directory; `systemd_unit` its scope, where systemd made these;
+    `created` is RFC 3339 with nanoseconds, UTC."""
 
     id: str
     bundle: str
@@ -50,6 +51,8 @@ class State(Record):
     notify_socket: str = ""
     program: str = ""
     keyring: str = ""
+    systemd_unit: str = ""
+    is_user_unit: bool = False
 
 
 def directory(state_root: str, container_id: str) -> str:

@@ -16,7 +16,10 @@ from pyrunc.runtime.state import status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
+
+    from pyrunc.plan.ops import Op
 
 
 def update(state_root: str, container_id: str, document: dict[str, Any]) -> None:
@@ -29,8 +32,28 @@ def update(state_root: str, container_id: str, document: dict[str, Any]) -> None
     try:
         require("update", container_id, status_of(state_root, state))
         current = read_existing(files_to_read(resources, state.cgroup_paths))
+        writes = plan_update(resources, facts.cgroups, state.cgroup_paths, current)
         host = Host(state.bundle, no_state)
-        for op in plan_update(resources, facts.cgroups, state.cgroup_paths, current):
+        for op in (*_plan_unit(state, writes, current, is_v2=facts.cgroups.is_v2), *writes):
             apply(op, host)
     finally:
         posix.close(lock)
+
+
+def _plan_unit(
+    state: store.State, writes: tuple[Op, ...], current: Mapping[str, str], *, is_v2: bool
+) -> tuple[Op, ...]:
+    """systemd has to know too, or it writes the old limits again some day."""
+    if not state.systemd_unit:
+        return ()
+    planner: Any = __import__("pyrunc.plan.systemd", fromlist=("",))
+    manager: Any = __import__("pyrunc.linux.cgroups.systemd", fromlist=("",))
+    first: tuple[Op, ...] = planner.plan_unit_update(
+        writes,
+        current,
+        unit=state.systemd_unit,
+        is_user=state.is_user_unit,
+        is_v2=is_v2,
+        version=manager.probe(is_user=state.is_user_unit).version,
+    )
+    return first

@@ -44,7 +44,7 @@ def request_of(settings: Settings, given: dict[str, Any]) -> CreateRequest:
         no_pivot=given["no-pivot"],
         no_new_keyring=given["no-new-keyring"],
         preserve_fds=given["preserve-fds"],
-        systemd_cgroup=settings.systemd_cgroup,
+        cgroup_manager=settings.cgroup_manager,
         rootless=settings.rootless,
         may_begin_anew=True,
     )

@@ -74,7 +74,9 @@ def test_the_command_gets_the_settings_and_what_was_given_and_its_code_is_ours(c
     ]
 
     assert main.run(words) == 42
-    settings = main.Settings(state_root="/state", is_default_root=False, systemd_cgroup=True, rootless="true")
+    settings = main.Settings(
+        state_root="/state", is_default_root=False, cgroup_manager="systemd", rootless="true"
+    )
     assert seen == [(settings, {"force": True, "container": "c"})]
 
 
