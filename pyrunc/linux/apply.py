@@ -31,15 +31,17 @@ _USER_NAMESPACE_HINT = (
 class Host:
     """What the host-side operations of one launch share. `saved`: descriptors by their names in the plan;
     `pid`, `pidfd`: the child's, once there is one; `state_json` makes the state for hooks; `made_cgroups`:
-    those that weren't there before, in the form that a container's state has; `unit`: what systemd made."""
+    those that weren't there before, in the form that a container's state has; `unit`: what systemd made;
+    `made_groups`: of resctrl, the inner ones first."""
 
-    __slots__ = ("bundle", "made_cgroups", "pid", "pidfd", "saved", "state_json", "unit")
+    __slots__ = ("bundle", "made_cgroups", "made_groups", "pid", "pidfd", "saved", "state_json", "unit")
 
     def __init__(self, bundle: str, state_json: Callable[..., bytes]) -> None:
         self.bundle = bundle
         self.state_json = state_json
         self.saved: dict[str, int] = {}
         self.made_cgroups: list[tuple[str, str]] = []
+        self.made_groups: list[str] = []
         self.unit: ops.StartUnit | None = None
         self.pid = 0
         self.pidfd = -1
@@ -206,6 +208,15 @@ def _systemd() -> Any:
     return __import__("pyrunc.linux.cgroups.systemd", fromlist=("",))  # few callers have it make cgroups
 
 
+def _make_resctrl(op: ops.MakeResctrl, host: Host) -> None:
+    if _intel_rdt().make_group(op):
+        host.made_groups.insert(0, op.path)
+
+
+def _intel_rdt() -> Any:
+    return __import__("pyrunc.linux.intelrdt", fromlist=("",))  # few processors have it
+
+
 _DO: dict[type, Callable[[Any, Host], None]] = {
     ops.OpenTree: _open_tree,
     ops.SetTreeFlags: _set_tree_flags,
@@ -222,6 +233,8 @@ _DO: dict[type, Callable[[Any, Host], None]] = {
     ops.WriteCgroup: lambda op, _host: cgroups.write_cgroup(op),
     ops.AttachDeviceProgram: lambda op, _host: cgroups.attach_device_program(op),
     ops.ChownCgroup: lambda op, _host: cgroups.chown_cgroup(op),
+    ops.MakeResctrl: _make_resctrl,
+    ops.EnterResctrl: lambda op, host: _intel_rdt().enter_group(op, host.pid),
     ops.StartUnit: _start_unit,
     ops.SetUnitProperties: lambda op, _host: _systemd().set_properties(op),
     ops.EnterCgroup: lambda op, host: _write_file(f"{op.path}/cgroup.procs", str(host.pid)),

@@ -61,7 +61,8 @@ from pyrunc.record import Record
 
 class LaunchRequest(Record):
     """What is asked for beside config.json. `bundle`, `rootfs`: absolute. `host_mounts_to_hide`: for
-    no_pivot, the mountpoints of the host's procfs and sysfs instances."""
+    no_pivot, the mountpoints of the host's procfs and sysfs instances. `resctrl`: what is done on the child
+    there."""
 
     container_id: str
     bundle: str
@@ -71,6 +72,7 @@ class LaunchRequest(Record):
     preserve_fds: int = 0
     listen_fds: int = 0
     host_mounts_to_hide: tuple[str, ...] = ()
+    resctrl: tuple[Op, ...] = ()
 
 
 class Launch(Record):
@@ -160,7 +162,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         clone_flags=namespaces.clone_flags,
         prepare=prepare if rootless else (*prepare, *opened),
         stage=namespaces.stage,
-        attach=_attach_steps(config, cgroup, namespaces, plan),
+        attach=_attach_steps(config, request, cgroup, namespaces, plan),
         child=child,
         stub=plan.stub,
         calls=plan.calls,
@@ -170,7 +172,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
 
 
 def _attach_steps(
-    config: Config, cgroup: CgroupPlan, namespaces: NamespacePlan, plan: ProcessPlan
+    config: Config, request: LaunchRequest, cgroup: CgroupPlan, namespaces: NamespacePlan, plan: ProcessPlan
 ) -> tuple[Op, ...]:
     """The score early: unprivileged we may write it only while the child is dumpable."""
     scores = tuple(op for op in plan.outside if isinstance(op, SetOomScoreAdj))
@@ -182,6 +184,7 @@ def _attach_steps(
         *((Tell(point="mapped"),) if "user" in namespaces.own else ()),
         *_host_hook_steps(config),
         *listener_steps(config.linux),
+        *request.resctrl,
         Await(point="ready"),
         *(op for op in plan.outside if op not in scores),
     )

@@ -110,6 +110,25 @@ class EnterCgroup(Op):
     path: str
 
 
+class MakeResctrl(Op):
+    """Make the group `path` of resctrl and write `lines` to its schemata. One that `is_shared` and there
+    already has to have them; with `must_exist` none is made. `status`: where the kernel explains itself."""
+
+    words = "make resctrl group {path}"
+    path: str
+    lines: tuple[str, ...] = ()
+    must_exist: bool = False
+    is_shared: bool = False
+    status: str = ""
+
+
+class EnterResctrl(Op):
+    """Put the child into the group `path` of resctrl."""
+
+    words = "enter resctrl group {path}"
+    path: str
+
+
 # --- descriptors that the host side opens ---------------------------------------------------------
 
 

@@ -110,8 +110,9 @@ def plan_scope(
     restricts_devices: bool,
     rootless: bool,
 ) -> CgroupPlan:
-    """The scope is made around the child's process, so all is done while that waits. On v1 systemd knows some
-    hierarchies only: there we make the cgroups ourselves, at the same place in each, and put the child in."""
+    """The scope is made around the child's process, so all is done while that waits. The directory is there
+    before, for mounts of it that are opened before the clone: systemd takes it over, but may switch off
+    controllers that it knows. On v1 it knows some hierarchies only: there we put the child in ourselves."""
     linux = config.linux
     unit = parse_unit(linux.cgroups_path, container_id, is_user=systemd.is_user, origin=linux.origin)
     directories = directories_at(layout, clean(f"{systemd.control_group}{unit.path}"))
@@ -126,8 +127,9 @@ def plan_scope(
     )
     made = make_hierarchies(layout, directories)
     enter: tuple[Op, ...] = tuple(EnterCgroup(path=op.path) for op in made)
-    if layout.is_v2:
-        enter = (make_unified(layout, unified, needed, is_guarded=False),)
+    if unified:
+        enter += (make_unified(layout, unified, needed, is_guarded=False),)
+        made += (make_unified(layout, unified, needed, is_guarded=layout.is_v2),)
     devices = plan_devices(linux.resources, places.get("devices", ""), unified) if restricts_devices else ()
     return CgroupPlan(
         paths=tuple(directories.items()),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyrunc.plan.ops import Op
     from pyrunc.runtime.configcache import ConfigCache
 
 NOTIFY_DIRECTORY = "/run/notify"
@@ -71,6 +72,7 @@ class Planned(Record):
     facts: HostFacts
     cgroup: CgroupPlan
     launch: Launch
+    resctrl_groups: tuple[str, ...] = ()
 
 
 def plan(request: CreateRequest) -> Planned:
@@ -88,6 +90,7 @@ def plan(request: CreateRequest) -> Planned:
     if notify:
         config = with_notify(config, store.directory(request.state_root, request.id))
     cgroup = _plan_cgroup(config, request, facts)
+    resctrl, resctrl_groups = _plan_intel_rdt(config, request)
     passed, preserved = listen_fds(request.preserve_fds)
     launch = plan_launch(
         config,
@@ -102,9 +105,16 @@ def plan(request: CreateRequest) -> Planned:
             preserve_fds=preserved,
             listen_fds=passed,
             host_mounts_to_hide=read_revealing_mounts() if request.no_pivot else (),
+            resctrl=resctrl,
         ),
     )
-    return Planned(bundle=replaced(bundle, config=config), facts=facts, cgroup=cgroup, launch=launch)
+    return Planned(
+        bundle=replaced(bundle, config=config),
+        facts=facts,
+        cgroup=cgroup,
+        launch=launch,
+        resctrl_groups=resctrl_groups,
+    )
 
 
 def _plan_cgroup(config: Config, request: CreateRequest, facts: HostFacts) -> CgroupPlan:
@@ -127,6 +137,18 @@ def _plan_cgroup(config: Config, request: CreateRequest, facts: HostFacts) -> Cg
         if denied:
             return plan_without(cgroup, denied, config)
     return cgroup
+
+
+def _plan_intel_rdt(config: Config, request: CreateRequest) -> tuple[tuple[Op, ...], tuple[str, ...]]:
+    """(what is done on the child, groups that are the container's own)"""
+    if config.linux.intel_rdt is None:
+        return (), ()
+    planner: Any = __import__("pyrunc.plan.intelrdt", fromlist=("",))
+    resctrl: Any = __import__("pyrunc.linux.intelrdt", fromlist=("",))
+    plan = planner.plan_intel_rdt(
+        config.linux.intel_rdt, container_id=request.id, mountpoint=resctrl.read_mountpoint()
+    )
+    return plan.attach, plan.owned
 
 
 def _plan_scope(config: Config, request: CreateRequest, facts: HostFacts, *, rootless: bool) -> CgroupPlan:
@@ -266,6 +288,7 @@ def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], obj
         apply(op, host)
 
     undo.append(lambda: _stop_unit(host))
+    undo.append(lambda: _remove_groups(host))
     undo.append(lambda: _run_poststop(planned.bundle.config, box[0]))
     born = spawn.clone(planned.launch, host, fifo)
     undo.append(born.close)
@@ -316,6 +339,7 @@ def _first_state(request: CreateRequest, planned: Planned) -> store.State:
         cgroup_paths=planned.cgroup.paths,
         systemd_unit=planned.cgroup.unit,
         is_user_unit=planned.cgroup.is_user_unit,
+        resctrl_groups=planned.resctrl_groups,
         has_own_pid_namespace=any(item.type == "pid" and not item.path for item in config.linux.namespaces),
         has_poststop=bool(config.hooks.poststop),
         has_start_hooks=bool(config.hooks.start_container or config.hooks.poststart),
@@ -330,6 +354,12 @@ def open_console(request: CreateRequest) -> int:
         return posix.dup(request.console_fd)
     with doing("connect to console socket", request.console_socket):
         return fds.connect_stream(request.console_socket)
+
+
+def _remove_groups(host: Host) -> None:
+    if host.made_groups:
+        resctrl: Any = __import__("pyrunc.linux.intelrdt", fromlist=("",))
+        resctrl.remove_groups(tuple(host.made_groups))
 
 
 def _stop_unit(host: Host) -> None:

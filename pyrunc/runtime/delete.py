@@ -98,6 +98,9 @@ def destroy(state_root: str, state: store.State) -> None:
         hooks = hooks.load(state_root, state)
     if state.systemd_unit:
         _systemd().stop_unit(state.systemd_unit, is_user=state.is_user_unit)
+    if state.resctrl_groups:
+        resctrl: Any = __import__("pyrunc.linux.intelrdt", fromlist=("",))  # few processors have it
+        resctrl.remove_groups(state.resctrl_groups)
     remove_cgroups(state.cgroup_paths)
     store.remove(state_root, state.id)
     log.debug(f"{state.id}: deleted")

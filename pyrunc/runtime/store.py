@@ -53,6 +53,7 @@ class State(Record):
     keyring: str = ""
     systemd_unit: str = ""
     is_user_unit: bool = False
+    resctrl_groups: tuple[str, ...] = ()
 
 
 def directory(state_root: str, container_id: str) -> str:
@@ -121,6 +122,7 @@ def _parse(document: dict[str, Any]) -> State:
     known = {name: document[name] for name in State.FIELDS if name in document}
     known["annotations"] = tuple(document["annotations"].items())
     known["cgroup_paths"] = tuple(document["cgroup_paths"].items())
+    known["resctrl_groups"] = tuple(document.get("resctrl_groups", ()))
     return State(**known)
 
 
