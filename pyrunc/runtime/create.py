@@ -287,7 +287,7 @@ def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], obj
             log.debug(f"{request.id}: {op.describe()}")
         apply(op, host)
 
-    undo.append(lambda: _stop_unit(host))
+    undo.append(lambda: stop_unit(host))
     undo.append(lambda: _remove_groups(host))
     undo.append(lambda: _run_poststop(planned.bundle.config, box[0]))
     born = spawn.clone(planned.launch, host, fifo)
@@ -362,7 +362,7 @@ def _remove_groups(host: Host) -> None:
         resctrl.remove_groups(tuple(host.made_groups))
 
 
-def _stop_unit(host: Host) -> None:
+def stop_unit(host: Host) -> None:
     if host.unit is not None:
         systemd_manager().stop_unit(host.unit.unit, is_user=host.unit.is_user)
 

@@ -31,6 +31,7 @@ from pyrunc.runtime.create import (
     plan,
     require_console,
     reserve_state,
+    stop_unit,
 )
 from pyrunc.runtime.delete import delete
 from pyrunc.runtime.foreground import Foreground
@@ -119,6 +120,7 @@ class _Restoration:
         if self.planned.launch.has_terminal:
             self.host.saved["console"] = open_console(self.container)
         self.undo.append(lambda: remove_cgroups(tuple(self.host.made_cgroups)))
+        self.undo.append(lambda: stop_unit(self.host))
         for op in self.planned.cgroup.make:
             apply(op, self.host)
         self.undo.append(self._kill)
@@ -222,6 +224,9 @@ class _Restoration:
     def _join_cgroups(self, pid: int) -> dict[str, object]:
         """criu first, so that what it makes is born there. What it saved of paths counts from a root: on v1
         those are told, so that another id has other cgroups."""
+        self.host.pid = pid
+        for op in self.planned.cgroup.attach:
+            apply(op, self.host)
         for _, path in self.planned.cgroup.paths:
             with doing("join cgroup", path):
                 write_file(f"{path}/cgroup.procs", str(pid))
