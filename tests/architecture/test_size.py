@@ -20,7 +20,7 @@ LONGER = {
         800,
         "a Record and a parser for each object of the specification: one table, in its order",
     ),
-    "plan.ops": (600, "the vocabulary of a launch: one Record after the other"),
+    "plan.ops": (650, "the vocabulary of a launch: one Record after the other"),
     "plan.launch.plan_launch": (90, "the order of a whole launch, to be read at one go"),
     "plan.process.plan_process": (70, "one field of the process object after the other"),
     "plan.stub._code_aarch64": (70, "one program in machine code, line by line"),
