@@ -189,6 +189,8 @@ class _Connection:
         """The answer's body. Raises _Refused."""
         self._serial += 1
         message = _jeepney.new_method_call(address, method, signature or None, body)
+        if not self._is_bus:  # nobody passes it on
+            del message.header.fields[_jeepney.HeaderFields.destination]
         self._socket.sendall(message.serialise(serial=self._serial))
         fields: dict[Any, Any] = {}
         while fields.get(_jeepney.HeaderFields.reply_serial) != self._serial:
@@ -205,8 +207,8 @@ class _Connection:
     def _ask_systemd(
         self, interface: str, method: str, signature: str = "", body: tuple[object, ...] = ()
     ) -> Any:
-        name = _SYSTEMD if self._is_bus else None
-        return self._ask(_jeepney.DBusAddress(_SYSTEMD_PATH, name, interface), method, signature, body)
+        address = _jeepney.DBusAddress(_SYSTEMD_PATH, _SYSTEMD, interface)
+        return self._ask(address, method, signature, body)
 
     def call(self, method: str, signature: str = "", body: tuple[object, ...] = ()) -> Any:
         """A method of the manager; its answer's body. Raises _Refused."""
