@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -273,3 +275,20 @@ def test_preserved_descriptors(podman, work):
 def test_many_at_once(podman):
     names = [start(podman, IMAGE, "sh", "-c", f"exit {n}", name=f"box{n}") for n in range(5)]
     assert podman.ok("wait", *names).split() == ["0", "1", "2", "3", "4"]
+
+
+def test_checkpoint_and_restore(podman):
+    if shutil.which("criu") is None or subprocess.run(["criu", "check"], capture_output=True).returncode:
+        pytest.skip("criu is not installed, or can't do it on this kernel")
+    start(podman, IMAGE, "sh", "-c", "i=0; while :; do i=$((i + 1)); echo $i >/count; sleep 0.02; done")
+
+    def count():
+        return int(podman.ok("exec", "box", "cat", "/count").strip() or 0)
+
+    until(lambda: podman("exec", "box", "test", "-s", "/count").returncode == 0, "it counts", 60)
+    before = count()
+    podman.ok("container", "checkpoint", "box", timeout=180)
+    assert status(podman) == "exited"
+    podman.ok("container", "restore", "box", timeout=180)
+    assert status(podman) == "running"
+    until(lambda: count() > before, "it counts on", 60)

@@ -222,6 +222,7 @@ def test_bind_mounts_come_from_the_host_anew(runtime, counter, work):
     assert answers == {"late": "while it was away", "file": "of the host", "inner": "inner\nlate"}
 
 
+@deviation("runc", reason="a mount has other options after it", sometimes=True)
 def test_masks_and_readonly_paths_are_there_again(runtime, counter):
     counter.run()
     asked = {"mounts": "cut -d' ' -f5,6 /proc/self/mountinfo | sort", "masked": "wc -c </proc/kcore"}
@@ -292,7 +293,9 @@ def test_a_hook_that_fails_leaves_nothing(runtime, counter, work):
     }
     counter.bundle.write()
     assert counter.restore() == 1
-    assert "createRuntime" in counter.said()
+    said = counter.said()
+    assert "error running" in said
+    assert "exit status 3, stdout: sorry" in said
     runtime("state", counter.bundle.id).failed("does not exist")
 
 
@@ -385,6 +388,8 @@ def mount_below(path):
 
 
 def test_a_restore_that_is_killed_costs_no_file(runtime, counter):
+    if os.path.basename(runtime.command) == "runc":
+        pytest.skip("runc 1.1 deletes the root filesystem by the mount that is left")
     counter.run()
     saved(counter)
     hooks = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "kill -KILL $PPID"]}]}
