@@ -75,6 +75,7 @@ def main(words: list[str]) -> None:
             rounds=options.rounds,
             gap=options.gap,
             most=options.most,
+            goes_forward=options.forward,
         )
         found = MEASUREMENTS[options.measurement][0](given)
     except (Failed, OSError) as error:

@@ -12,7 +12,6 @@ from bench.figures import table
 from bench.measurement import Found, Given
 from bench.programs import Program, new_id
 from bench.warm import NAME, Warm
-from pyrunc.spawner.client import Spawner
 
 MOUNTS = (1, 50, 200, 500)
 MEBIBYTES = (1, 50, 200)
@@ -20,7 +19,7 @@ Curve = dict[str, list[tuple[float, float]]]  # runtime -> (how many, median ms)
 
 
 def measure(given: Given) -> Found:
-    with Spawner() as spawner:
+    with given.spawner() as spawner:
         warm = Warm(spawner, given.work / "state-warm")
         curves = {
             "state, containers that exist": _by_containers(given, warm, _state),

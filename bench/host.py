@@ -40,11 +40,16 @@ def step_forward() -> None:
             os.setsid()
         except PermissionError:  # we lead a process group
             pass
-    try:
-        Path("/proc/self/autogroup").write_text("-20")
-    except OSError:
-        pass
+    lift_session(os.getpid())
     os.setpriority(os.PRIO_PROCESS, 0, -20)
+
+
+def lift_session(pid: int) -> None:
+    """The one that the process is in: a spawner has one of its own, and would stay behind."""
+    try:
+        Path(f"/proc/{pid}/autogroup").write_text("-20")
+    except OSError:  # this kernel does not group tasks so
+        pass
 
 
 def cpu_ms(pid: int) -> float:

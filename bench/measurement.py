@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bench import host
 from bench.bundles import Bundles
 from bench.programs import Program
+from pyrunc.spawner.client import Spawner
 
 T = TypeVar("T")
 
@@ -31,7 +33,14 @@ class Given:
     rounds: int
     gap: float = 0
     most: int = 100
+    goes_forward: bool = False
     order: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def spawner(self) -> Spawner:
+        made = Spawner()
+        if self.goes_forward:
+            host.lift_session(made.pid)
+        return made
 
     def turns(self, subjects: Sequence[T]) -> Iterator[tuple[T, bool]]:
         """Each once a round, in random order; False in the round before the first, which is not counted."""

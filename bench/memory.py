@@ -10,7 +10,6 @@ from bench import charts, host
 from bench.figures import compare, table
 from bench.measurement import Found, Given, no_samples
 from bench.programs import new_id
-from pyrunc.spawner.client import Spawner
 
 _WHEN = ("created", "running")
 
@@ -49,7 +48,7 @@ def measure(given: Given) -> Found:
 def _of_spawner(given: Given, bundle: Path) -> dict[int, tuple[int, int]]:
     root, found = given.work / "state-warm", {}
     names: list[str] = []
-    with Spawner() as spawner:
+    with given.spawner() as spawner:
         try:
             for count in (0, 1, given.most // 4, given.most):
                 while len(names) < count:

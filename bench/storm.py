@@ -59,7 +59,7 @@ def measure(given: Given) -> Found:
     time.sleep(0.1)  # a file that was just written is not remembered
     names = [*(program.name for program in given.programs), NAME]
     rates: dict[int, dict[str, list[float]]] = {width: {name: [] for name in names} for width in WIDTHS}
-    with Spawner() as spawner:
+    with given.spawner() as spawner:
         for width in WIDTHS:
             for _ in range(3):
                 for program in given.programs:

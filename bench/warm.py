@@ -68,7 +68,7 @@ def measure(given: Given) -> Found:
     time.sleep(0.1)  # a file that was just written is not remembered
     names = [*(program.name for program in given.programs), NAME]
     wall, cpu = no_samples(OPERATIONS, names), no_samples(OPERATIONS, names)
-    with Spawner() as spawner:
+    with given.spawner() as spawner:
         subjects = [*given.programs, Warm(spawner, given.work / "state-warm")]  # type: list[Program | Warm]
         for subject, counts in given.turns(subjects):
             steps = (

@@ -190,6 +190,7 @@ SOCK_CLOEXEC = 0x80000
 SOL_SOCKET = 1
 SCM_RIGHTS = 1
 MSG_NOSIGNAL = 0x4000
+MSG_PEEK, MSG_TRUNC = 0x2, 0x20
 MSG_CMSG_CLOEXEC = 0x40000000
 
 # System call numbers. Those from 424 on are the same everywhere; aarch64's older ones are those of

@@ -9,6 +9,8 @@ from pyrunc.kernel.const import (
     AF_UNIX,
     MSG_CMSG_CLOEXEC,
     MSG_NOSIGNAL,
+    MSG_PEEK,
+    MSG_TRUNC,
     SCM_RIGHTS,
     SOCK_CLOEXEC,
     SOCK_DGRAM,
@@ -124,3 +126,13 @@ def receive(fd: int, size: int = 4096) -> tuple[bytes, tuple[int, ...]]:
         length = int.from_bytes(raw[:8], "little")
         fds = tuple(int.from_bytes(raw[i : i + 4], "little") for i in range(16, length, 4))
     return payload.raw[:count], fds
+
+
+def receive_whole(fd: int) -> tuple[bytes, tuple[int, ...]]:
+    """As `receive`, a message of any length: it is asked how long it is before it is taken."""
+    nowhere = syscall.buffer(_words(0, 0, 0, 0, 0, 0, 0))
+    while True:
+        try:
+            return receive(fd, max(1, syscall.call("recvmsg", fd, nowhere, MSG_PEEK | MSG_TRUNC)))
+        except InterruptedError:
+            continue

@@ -155,7 +155,7 @@ class Spawner:
         message = protocol.encode({"verb": verb, "streams": list(streams), **arguments})
         try:
             fds.send(self._connection, message, tuple(streams.values()))
-            answer, received = fds.receive(self._connection, protocol.LARGEST_MESSAGE)
+            answer, received = fds.receive_whole(self._connection)
         except OSError as error:
             if error.errno == EMSGSIZE:
                 why = f"{len(message)} bytes"

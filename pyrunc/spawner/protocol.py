@@ -20,7 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-LARGEST_MESSAGE = 256 << 10  # the kernel takes somewhat less (net.core.wmem_default)
 STATUS_BYTES = 4
 PATHS = ("bundle", "state_root", "pid_file", "console_socket", "process_file")  # from the client's directory
 _ERROR_FIELDS = ("kind", "what", "where", "why", "hint")

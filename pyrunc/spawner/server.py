@@ -81,7 +81,7 @@ class Server:
                 return
 
     def _answer(self) -> bool:
-        message, received = fds.receive(self.connection, protocol.LARGEST_MESSAGE)
+        message, received = fds.receive_whole(self.connection)
         if not message:
             return False
         given: tuple[int, ...] = ()

@@ -213,7 +213,7 @@ def test_a_bad_message_is_an_answer_and_not_an_end(runtime, spawner, message, pl
 
 def test_a_request_too_long_is_an_error(runtime, spawner):
     with pytest.raises(PyruncError, match="too long for a message"):
-        spawner.exec("nobody", ["x" * protocol.LARGEST_MESSAGE], state_root=runtime.root)
+        spawner.exec("nobody", ["x" * (1 << 20)], state_root=runtime.root)
 
 
 def test_containers_outlive_the_client_and_the_spawner_does_not(runtime, bundle):

@@ -35,6 +35,27 @@ def test_a_pair_keeps_the_bounds_of_messages(pair):
     assert not os.get_inheritable(other)
 
 
+@pytest.mark.parametrize("size", [1, 4096, 100_000])
+def test_a_message_of_any_length_is_received_whole_with_its_descriptors(pair, size):
+    one, other = pair
+    fds.send(one, b"x" * size, (one,))
+    fds.send(one, b"next")
+    message, (received,) = fds.receive_whole(other)
+    assert (message, same_file(received, one)) == (b"x" * size, True)
+    os.close(received)
+    assert fds.receive_whole(other) == (b"next", ())
+
+
+def test_the_end_is_an_empty_message(pair):
+    one, other = pair
+    copy = os.dup(one)
+    os.close(one)
+    os.dup2(copy, one)
+    with socket.socket(fileno=copy) as end:
+        end.shutdown(socket.SHUT_RDWR)
+    assert fds.receive_whole(other) == (b"", ())
+
+
 def test_descriptors_travel_and_are_closed_by_exec(pair, tmp_path):
     one, other = pair
     files = [os.open(tmp_path / str(number), os.O_CREAT | os.O_RDWR) for number in range(3)]
