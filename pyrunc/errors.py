@@ -41,7 +41,8 @@ def describe_errno(code: int) -> str:
 
 
 class doing:
-    """`with doing("write cgroup limit", path):` an OSError from below leaves as a PyruncError."""
+    """`with doing("write cgroup limit", path):` an OSError from below leaves as a PyruncError. Without a
+    `where` it is what the error itself names: the file, or else the system call (kernel.syscall)."""
 
     def __init__(self, what: str, where: str = "") -> None:
         self.what, self.where = what, where
@@ -51,4 +52,12 @@ class doing:
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, OSError):
-            raise PyruncError.from_errno(error.errno or 0, self.what, self.where) from error
+            where = self.where or _named_by(error)
+            raise PyruncError.from_errno(error.errno or 0, self.what, where) from error
+
+
+def _named_by(error: OSError) -> str:
+    if error.filename is not None:
+        return str(error.filename)
+    is_call = error.strerror is not None and error.strerror != strerror(error.errno or 0)
+    return str(error.strerror) if is_call else ""

@@ -41,9 +41,13 @@ def read_all(descriptor: int) -> bytes:
 
 
 def read_whole(path: str) -> bytes:
+    """Raises OSError that names `path`, also for what fails after the open."""
     descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         return read_all(descriptor)
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         posix.close(descriptor)
 

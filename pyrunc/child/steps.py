@@ -69,17 +69,22 @@ STEPS: dict[type, Callable[[Any, Child], None]] = {
 }
 
 
-def run(plan: tuple[ops.Op, ...], child: Child) -> NoReturn:
+def run(plan: tuple[ops.Op, ...], child: Child, parents_end: int) -> NoReturn:
     """Carry out the plan. It ends in the execution of the stub, which closes what we hold. On failure
-    (step, errno) is enough, for the parent holds the same plan and writes the sentence."""
+    (step, errno) is enough, for the parent holds the same plan and writes the sentence.
+
+    `parents_end` of the channel is closed here, where nothing can escape: an error that went on up in the
+    child would have the parent's clean-up done twice, once from within the container."""
     sys.meta_path.clear()
     sys.path.clear()
     gc.disable()
-    step, code = -1, 0
+    step = code = 0
     try:
+        if parents_end >= 0:
+            posix.close(parents_end)
         for op in plan:
-            step += 1
             STEPS[type(op)](op, child)
+            step += 1
     except OSError as error:
         code = error.errno or 0
     except BaseException:  # our own bug: the parent names the step, and that there was no errno

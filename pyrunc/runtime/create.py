@@ -244,26 +244,28 @@ def create(request: CreateRequest) -> store.State:
 def begin(request: CreateRequest, *, is_detached: bool) -> Begun:
     """As `create`, for a caller who stays with the init process."""
     store.check_id(request.id)
-    planned = plan(request)
-    require_console(planned.bundle.config, request, is_detached)
-    if planned.bundle.config.linux.net_devices:
-        netdevices: Any = __import__("pyrunc.linux.netdevices", fromlist=("",))
-        netdevices.fetch_library()
-    undo: list[Callable[[], object]] = []
-    try:
-        return _begin(request, planned, undo)
-    except BaseException:
-        for step in reversed(undo):
-            _try(step)
-        raise
+    with doing(f"create container {request.id}"):
+        planned = plan(request)
+        require_console(planned.bundle.config, request, is_detached)
+        if planned.bundle.config.linux.net_devices:
+            netdevices: Any = __import__("pyrunc.linux.netdevices", fromlist=("",))
+            netdevices.fetch_library()
+        undo: list[Callable[[], object]] = []
+        try:
+            return _begin(request, planned, undo)
+        except BaseException:
+            for step in reversed(undo):
+                _try(step)
+            raise
 
 
 def _try(step: Callable[[], object]) -> None:
     """Undo one thing. That it failed is said beside the error that brought us here, and keeps nothing else
     from being undone."""
     try:
-        step()
-    except (OSError, PyruncError) as error:
+        with doing("close"):
+            step()
+    except PyruncError as error:
         log.warning(f"clean-up: {error}")
 
 

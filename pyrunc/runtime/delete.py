@@ -6,7 +6,7 @@ import posix
 from select import POLLIN, poll
 
 from pyrunc import log
-from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError
+from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError, doing
 from pyrunc.kernel import signals
 from pyrunc.kernel.procfs import is_alive
 from pyrunc.linux.cgroups.freezer import is_frozen, thaw
@@ -27,6 +27,11 @@ _LONGEST_WAIT_MILLISECONDS = 10_000
 def delete(state_root: str, container_id: str, *, force: bool) -> None:
     """Raises PyruncError; with `force` a container that isn't there is no error, one that runs is killed,
     and one that a crash left half-made goes too."""
+    with doing(f"delete container {container_id}"):
+        _lock_and_delete(state_root, container_id, force)
+
+
+def _lock_and_delete(state_root: str, container_id: str, force: bool) -> None:
     try:
         lock = store.lock(state_root, container_id)
     except PyruncError as error:

@@ -71,9 +71,14 @@ class ExecRequest(Record):
 
 def exec_process(request: ExecRequest) -> int:
     """The exit code of the process; 0 at once when detached. Raises PyruncError."""
-    if request.detach:
-        begin_exec(request).close()
-        return 0
+    with doing(f"execute in container {request.id}"):
+        if request.detach:
+            begin_exec(request).close()
+            return 0
+        return _exec_in_foreground(request)
+
+
+def _exec_in_foreground(request: ExecRequest) -> int:
     listen_fds(request.preserve_fds)  # before we open any descriptor that could be taken for one of those
     foreground = Foreground(subreaper=False)
     ours, theirs = fds.socket_pair()
@@ -84,6 +89,9 @@ def exec_process(request: ExecRequest) -> int:
             if born.launch.has_terminal:
                 foreground.take_console(ours)
             return foreground.wait(born.pid, born.pidfd)
+        except BaseException:
+            born.kill()
+            raise
         finally:
             born.close()
     finally:
@@ -148,6 +156,7 @@ def _spawn(request: ExecRequest, launch: Launch, host: Host) -> spawn.Born:
         spawn.attend(born, host)
         spawn.await_exec(born)
         hand_out(request.pidfd_socket, request.pid_file, born, b"setns")
+        host.close()
         return born
     except BaseException:
         if born is not None:

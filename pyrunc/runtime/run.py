@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posix
 
+from pyrunc.errors import doing
 from pyrunc.kernel import fds
 from pyrunc.record import replaced
 from pyrunc.runtime.create import Begun, CreateRequest, begin, listen_fds
@@ -19,6 +20,11 @@ def run(request: CreateRequest, *, detach: bool, keep: bool, subreaper: bool) ->
         begin(request, is_detached=True).close()
         _start_or_delete(request)
         return 0
+    with doing(f"run container {request.id}"):
+        return _run_in_foreground(request, keep, subreaper)
+
+
+def _run_in_foreground(request: CreateRequest, keep: bool, subreaper: bool) -> int:
     foreground = Foreground(subreaper=subreaper)
     try:
         begun = _begin(request, foreground)

@@ -13,7 +13,7 @@ from select import POLLIN, poll
 from pyrunc import log
 from pyrunc.child import channel, steps
 from pyrunc.child.context import Child
-from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError, describe_errno
+from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError, describe_errno, doing
 from pyrunc.kernel import const as c
 from pyrunc.kernel import fds, syscall
 from pyrunc.kernel.procfs import read_stat
@@ -74,7 +74,7 @@ def clone(launch: Launch, host: Host, fifo: int = -1) -> Born:
     try:
         joins = tuple(op for op in launch.stage if isinstance(op, ops.JoinNamespace))
         if joins == launch.stage and all(op.flags == c.CLONE_NEWPID for op in joins):
-            born.pid, born.pidfd = _clone_here(launch, child, joins, cgroup_fd, ours)
+            _clone_here(born, child, joins, cgroup_fd)
         else:
             _clone_through_stage(born, child, cgroup_fd)
     except BaseException:
@@ -96,33 +96,33 @@ def _make_stub(image: bytes) -> int:
         if error.errno != EINVAL:  # MFD_EXEC is known since Linux 6.3
             raise PyruncError.from_errno(error.errno or 0, "make the stub") from error
         fd = posix.memfd_create("stub", flags)
-    posix.write(fd, image)
+    with doing("make the stub"):
+        posix.write(fd, image)
     return fd
 
 
-def _clone_here(
-    launch: Launch, child: Child, stage: tuple[ops.JoinNamespace, ...], cgroup_fd: int, ours: int
-) -> tuple[int, int]:
+def _clone_here(born: Born, child: Child, stage: tuple[ops.JoinNamespace, ...], cgroup_fd: int) -> None:
     """A joined pid namespace counts for our next child; afterwards we take our own for the next again. Others
     live in there: that child is born so that they can't trace it."""
+    launch = born.launch
     own = posix.open("/proc/self/ns/pid", posix.O_RDONLY | posix.O_CLOEXEC) if stage else -1
-    if stage:
-        syscall.prctl(c.PR_SET_DUMPABLE, 0)
     try:
+        if stage:
+            syscall.prctl(c.PR_SET_DUMPABLE, 0)
         for op in stage:
-            syscall.setns(child.saved[op.takes], op.flags)
-        pid, pidfd = syscall.clone3(launch.clone_flags, cgroup_fd)
-        if pid == 0:
-            posix.close(ours)
-            steps.run(launch.child, child)
-    except OSError as error:
-        raise _cannot_clone(launch, error.errno or 0) from error
+            with doing(f"{_UNABLE}: {op.describe()}", op.origin):
+                syscall.setns(child.saved[op.takes], op.flags)
+        try:
+            born.pid, born.pidfd = syscall.clone3(launch.clone_flags, cgroup_fd)
+        except OSError as error:
+            raise _cannot_clone(launch, error.errno or 0) from error
+        if born.pid == 0:
+            steps.run(launch.child, child, born.channel)
     finally:
         if stage:
             syscall.prctl(c.PR_SET_DUMPABLE, 1)
             syscall.setns(own, c.CLONE_NEWPID)
             posix.close(own)
-    return pid, pidfd
 
 
 def _cannot_clone(launch: Launch, code: int) -> PyruncError:
@@ -166,7 +166,7 @@ def _be_stage(launch: Launch, child: Child, cgroup_fd: int) -> NoReturn:
             step += 1
         pid, _ = syscall.clone3(launch.clone_flags | c.CLONE_PARENT, cgroup_fd)
         if pid == 0:
-            steps.run(launch.child, child)
+            steps.run(launch.child, child, -1)
         fds.send(child.channel, channel.encode_pid(pid))
         posix._exit(0)
     except OSError as error:
@@ -204,11 +204,9 @@ def _await(born: Born, point: str) -> None:
     """A frame, or the end of the child, which it may meet without a word (the OOM killer)."""
     watch = poll()
     watch.register(born.channel, POLLIN)
-    watch.poll()
-    try:
-        frame, _ = fds.receive(born.channel)
-    except ConnectionResetError:
-        frame = b""
+    with doing(f"{_UNABLE}: wait for it"):
+        watch.poll()
+    frame = _receive(born)
     if frame != channel.POINTS[point]:
         raise_failure(born.launch, frame)
 
@@ -231,12 +229,17 @@ def _tell(born: Born, point: str, host: Host) -> None:
 
 def await_exec(born: Born) -> None:
     """Without a fifo: the channel closes when the program is executed. Raises PyruncError if it isn't."""
-    try:
-        frame, _ = fds.receive(born.channel)
-    except ConnectionResetError:
-        frame = b""
+    frame = _receive(born)
     if frame:
         raise_failure(born.launch, frame)
+
+
+def _receive(born: Born) -> bytes:
+    """What the child says next; nothing if it is gone."""
+    try:
+        return fds.receive(born.channel)[0]
+    except ConnectionResetError:
+        return b""
 
 
 def raise_failure(launch: Launch, frame: bytes) -> NoReturn:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 def start(state_root: str, container_id: str, *, waits_for_ready: bool = True) -> Any:
     """Returns when the program is executed; where the caller is a service of type notify, when it is ready,
     or with the socket to wait on unless `waits_for_ready`. Raises PyruncError, also for a failed execve."""
+    with doing(f"start container {container_id}"):
+        return _start(state_root, container_id, waits_for_ready)
+
+
+def _start(state_root: str, container_id: str, waits_for_ready: bool) -> Any:
     state = store.load(state_root, container_id)
     lock = store.lock(state_root, container_id)
     try:

@@ -152,7 +152,8 @@ def lock(state_root: str, container_id: str) -> int:
         if error.errno in (ENOENT, ENOTDIR):
             raise PyruncError(NOT_FOUND, "container does not exist", container_id) from None
         raise PyruncError.from_errno(error.errno or 0, "open state directory", path) from error
-    flock(fd, LOCK_EX)
+    with doing("lock state directory", path):
+        flock(fd, LOCK_EX)
     return fd
 
 
