@@ -1,8 +1,8 @@
 """Each system call that a launch makes fails once, in turn.
 
-Then the command says in one line what failed, with its usual status, and nothing is left; or it can do without
+Then the command says in one line what failed, with its usual status, and nothing is left; or it does without
 that call, and has done what it was asked for. PYRUNC_TEST_FAULTS=all tries each occurrence of each call, the
-default is three of them.
+default is the first and the last.
 """
 
 from __future__ import annotations
