@@ -1,4 +1,4 @@
-# pyrunc. Targets: install uninstall run test test-v2 conformance lint clean
+# pyrunc. Targets: install uninstall run test test-v2 test-faults test-storm conformance lint clean
 #
 # Each fetches what it needs and finds missing: Debian packages as root, Python packages into build/ or .venv/.
 
@@ -15,7 +15,7 @@ VENV := .venv
 VENDOR := build/vendor-$(VERSION)
 PRIVATE := $(CURDIR)/build/prefix
 
-.PHONY: install uninstall run test test-v2 conformance lint clean private
+.PHONY: install uninstall run test test-v2 test-faults test-storm conformance lint clean private
 
 install: $(VENDOR)/.done
 	tools/install $(PYTHON) $(VENDOR) "$(PREFIX)" "$(DESTDIR)"
@@ -56,6 +56,17 @@ test-v2: private $(VENV)/.done
 	$(V2_RUN) --init=systemd -- $(V2_PYTEST) tests/container/test_systemd.py $(ARGS)
 	$(V2_RUN) --init=systemd --user -- $(V2_PYTEST) tests/container/test_systemd_user.py $(ARGS)
 endif
+
+# What takes long: each fault at each of its calls, and hundreds of containers at a time.
+test-faults: export PYRUNC_TEST_FAULTS := all
+test-faults: private $(VENV)/.done
+	tools/need busybox-static strace
+	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest tests/security/test_faults.py tests/security/test_crash.py
+
+test-storm: export PYRUNC_TEST_STORM := long
+test-storm: private $(VENV)/.done
+	tools/need busybox-static
+	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest tests/security/test_storm.py
 
 lint: $(VENV)/.done
 	$(VENV)/bin/ruff check
