@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 import posix
 
-from pyrunc.cli.main import COMMANDS, PROGRAM, default_root, emit, find
+from pyrunc.cli import main
+from pyrunc.cli.main import PROGRAM, default_root, emit, find
 from pyrunc.options import DURATION, NUMBER, NUMBERS, SWITCH, TEXTS, Command, Flag, Operand
 from pyrunc.thirdparty import load
 
@@ -72,10 +73,10 @@ class Program(click.Group):
         )
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(main.COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        return build(find(name).COMMAND) if name in COMMANDS else None
+        return build(find(name).COMMAND) if name in main.COMMANDS else None
 
 
 def build(command: Command) -> click.Command:
@@ -144,7 +145,7 @@ def _files(context: click.Context, parameter: click.Parameter, begin: str) -> li
 
 _COMPLETERS = {
     "container": _completer(_containers),
-    "command": _completer(lambda _: COMMANDS),
+    "command": _completer(lambda _: main.COMMANDS),
     "shell": _completer(lambda _: SHELLS),
     "file": _files,
 }

@@ -2,9 +2,11 @@
 
 An AppArmor profile is asked for by the child, for its next execve: that of the stub, which hands it on to the
 program. So a profile has to allow what the stub does, too: set ids, write to its socket, and execute the
-program from within the profile (`capability`, `network`, `file`, as in those of the engines). The file that is written to belongs to the host's procfs, opened before any name could be the
-image's (CVE-2019-16884). An SELinux label can't be had in this way: its domain would have to be one that may
-be entered by executing the stub.
+program from within the profile (`capability`, `network`, `file`, as in those of the engines). The file that
+is written to belongs to the host's procfs, opened before any name could be the image's (CVE-2019-16884).
+
+An SELinux label can't be had in this way: its domain would have to be one that may be entered by executing
+the stub.
 """
 
 from __future__ import annotations

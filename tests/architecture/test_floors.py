@@ -33,6 +33,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "jsonschema": ("oci.explain",),
     "referencing": ("oci.explain",),
     "pyroute2": ("linux.netdevices",),
+    "jeepney": ("linux.cgroups.systemd",),
     "ptrace": (),
     "argparse": (),
     "logging": (),
