@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from conformance.verdicts import Result, Subject, outcome_of
 
 _LONG = 4000
 _results = pytest.StashKey[list[Result]]()
+_source = pytest.StashKey[str]()
 _reports = pytest.StashKey[dict[str, pytest.TestReport]]()
 _subjects = pytest.StashKey[list[Subject]]()
 _deviations = pytest.StashKey[Iterable[Deviation]]()
@@ -44,6 +45,10 @@ class Watched(Runtime):
         text = f"$ {shown}\nexit status {done.returncode}\n{done.stdout}{done.stderr}"
         self.commands.append(text[:_LONG])
         return done
+
+    def ask(self, bundle: Bundle, *, options: Sequence[object] = (), **questions: str) -> dict[str, str]:
+        """Of a question that fails the words are wanted, not the status."""
+        return super().ask(bundle, options=options, **questions, end="true")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -99,6 +104,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 f"{item.nodeid}: @requirement names no clause, or an unknown one: {names}"
             )
         if not wanted or any(known[name].section in wanted for name in names):
+            item.stash[_source] = inspect.getsource(item.function)  # type: ignore[attr-defined]
             kept.append(item)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
@@ -154,7 +160,7 @@ def _result(item: pytest.Item, reports: dict[str, pytest.TestReport]) -> Result:
         seconds=sum(report.duration for report in reports.values()),
         reason=reason,
         message="" if bad is None else str(getattr(bad.longrepr, "reprcrash", None) or bad.longrepr)[-_LONG:],
-        source="" if bad is None else inspect.getsource(function),
+        source="" if bad is None else item.stash[_source],
         commands=[] if bad is None or watched is None else watched.commands,
     )
 

@@ -235,7 +235,7 @@ def test_a_timeout_that_is_not_positive_is_an_error(bundle, refused, timeout):
 
 @requirement("PosixHooksTimeoutAborts")
 def test_a_hook_that_takes_too_long_is_aborted(bundle, refused):
-    bundle.config["hooks"] = {"createRuntime": [hook("sleep 20", timeout=1)]}
+    bundle.config["hooks"] = {"createRuntime": [hook("exec sleep 20", timeout=1)]}
     started = time.monotonic()
     refused()
     assert time.monotonic() - started < 15
