@@ -7,7 +7,7 @@ from conformance.clauses import requirement
 
 
 @requirement("SpecVersionInSemVer", "ValidValues")
-@pytest.mark.parametrize("version", ["", "1", "1.0", "latest", "v1.0.0"])
+@pytest.mark.parametrize("version", ["", "1", "1.0", "latest", "v1.0.0"], ids=lambda value: value or "empty")
 def test_a_version_that_is_not_semver(bundle, refused, version):
     bundle.config["ociVersion"] = version
     refused()
