@@ -175,16 +175,21 @@ def marshalled(group: Iterable[Module]) -> bytes:
 
 
 def archive(modules: Mapping[str, Module]) -> bytes:
-    """For bin/pyrunc.in: (what serves it, places, groups). A place is (number of the group, index in it,
-    whether it is a package)."""
+    """What archive.py describes."""
     groups = group(modules)
     places = {
         module.name: (number, index, module.is_package)
         for number, members in enumerate(groups)
         for index, module in enumerate(members)
     }
+    ranges, body = [], b""
+    for members in groups:
+        data = marshalled(members)
+        ranges.append((len(body), len(data)))
+        body += data
     server = Module("archive", Path(__file__).with_name("archive.py"), "archive.py", "")
-    return marshal.dumps((server.code, places, [marshalled(members) for members in groups]))
+    head = marshal.dumps((server.code, places, ranges))
+    return len(head).to_bytes(4, "little") + head + body
 
 
 def main() -> None:

@@ -11,12 +11,7 @@
 #include <Python.h>
 #include <marshal.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <unistd.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14; an older kernel refuses it and pages come one by one */
-#endif
 
 static char **words; /* argv */
 extern int native_has_forked(void);
@@ -193,16 +188,7 @@ static PyMethodDef import_definition = {
 
 /* --- the start --------------------------------------------------------------------------------------------- */
 
-extern char __data_start[], _end[];
 extern int _PySignal_Init(int install_signal_handlers);
-
-/* All that the start will write to, in one go: a page fault costs as much as a thousand instructions. */
-static void populate(void *begin, void *end)
-{
-    uintptr_t page = 4096, first = (uintptr_t)begin & ~(page - 1);
-
-    madvise((void *)first, ((uintptr_t)end - first + page - 1) & ~(page - 1), MADV_POPULATE_WRITE);
-}
 
 static int start_interpreter(void)
 {
@@ -249,7 +235,6 @@ int main(int argc, char **argv)
     PyObject *module;
 
     words = argv;
-    populate(__data_start, _end);
     signal(SIGPIPE, SIG_IGN); /* as an ordinary interpreter: what is written to nobody is an error, no signal */
     signal(SIGXFSZ, SIG_IGN);
     if (start_interpreter() == 0 && furnish(argc) == 0 && (module = import_module("pyrunc.cli.main")))
