@@ -33,6 +33,10 @@ const struct _frozen *PyImport_FrozenModules = nothing;
 const void *_PyImport_FrozenBootstrap = nothing, *_PyImport_FrozenStdlib = nothing;
 const void *_PyImport_FrozenTest = nothing, *_PyImport_FrozenAliases = nothing;
 
+#if PY_MINOR_VERSION == 12
+uint32_t _Py_next_func_version = 1;
+#endif
+
 int _Py_Deepfreeze_Init(void)
 {
     return 0;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -136,3 +137,49 @@ def test_uninstall_leaves_nothing(vendor, tmp_path):
 def test_a_prefix_that_depends_on_where_one_stands_is_refused(vendor):
     with pytest.raises(subprocess.CalledProcessError):
         install(vendor, Path("relative"), "")
+
+
+@pytest.fixture(scope="module")
+def broken_bundles(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("bundles")
+    for name, text in (("text", "{"), ("schema", '{"ociVersion": 1}'), ("rule", '{"ociVersion": "1.0.2"}')):
+        (directory / name).mkdir()
+        (directory / name / "config.json").write_text(text)
+    return directory
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"], ["features"], ["spec", "--help"], ["kill", "--help"], ["stat"], ["state"],
+        ["state", "--x"], ["state", "nobody"], ["state", b"\xff\xc3\xa4"], ["state", "a/b"],
+        ["kill", "nobody", "NOSIGNAL"], ["--debug", "delete", "nobody"], ["list"], ["list", "--format", "json"],
+        ["ps", "nobody"], ["events", "nobody"], ["--log-format", "json", "start", "nobody"],
+        ["--root", "", "state", "x"], ["--log", "/nowhere/log", "list"], ["validate", "schema"],
+        ["validate", "text"], ["create", "--bundle", "/nowhere", "x"], ["create", "--bundle", "text", "x"],
+        ["create", "--bundle", "schema", "x"], ["run", "--bundle", "rule", "x"], ["completion", "bash"],
+        ["help", "exec"], [],
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_both_entries_give_the_same_answer(prefix, broken_bundles, tmp_path, words):
+    answers = []
+    for entry in ("bin/pyrunc", "lib/pyrunc/bin/pyrunc"):
+        root = ["--root", str(tmp_path / "state")]
+        done = call(prefix / entry, *root, *words, cwd=broken_bundles, stdin=subprocess.DEVNULL)
+        said = done.stdout + b"|" + done.stderr
+        said = re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|launcher: \w+", b"", said)
+        answers.append((done.returncode, said.replace(b"lib/pyrunc/bin/pyrunc", b"bin/pyrunc")))
+    assert answers[0] == answers[1]
+    assert b"internal error" not in answers[0][1]
+
+
+def test_what_nobody_reads_is_no_failure_with_words(program):
+    """As SIGPIPE would end it: 141, and quiet."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run([program, "features"], stdout=writing, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (128 + 13, b"")
