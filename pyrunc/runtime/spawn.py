@@ -34,12 +34,14 @@ _DURING_INIT = f"{_UNABLE}: error during container init"
 
 
 class Born:
-    """A child on its way. `pid` as we see it; `channel` is ours to close, as `pidfd` is."""
+    """A child on its way. `pid` as we see it; `channel` is ours to close, as `pidfd` is. `early`: frames that
+    came before the stage had said the pid."""
 
-    __slots__ = ("channel", "launch", "pid", "pidfd")
+    __slots__ = ("channel", "early", "launch", "pid", "pidfd")
 
     def __init__(self, launch: Launch, pid: int, pidfd: int, channel_fd: int) -> None:
         self.launch, self.pid, self.pidfd, self.channel = launch, pid, pidfd, channel_fd
+        self.early: list[bytes] = []
 
     def start_time(self) -> int:
         """Field 22 of its stat, which with the pid names it for good."""
@@ -148,13 +150,21 @@ def _clone_through_stage(born: Born, child: Child, cgroup_fd: int) -> None:
     if middle == 0:
         _be_stage(launch, child, cgroup_fd)
     posix.close(middle_fd)
-    frame, _ = fds.receive(born.channel)
+    said = [_receive(born)]
+    while said[-1] and channel.decode_pid(said[-1]) is None and not _is_from_stage(said[-1]):
+        said.append(_receive(born))  # the child, which has overtaken the stage
     posix.waitpid(middle, 0)
-    pid = channel.decode_pid(frame)
+    pid = channel.decode_pid(said[-1])
     if pid is None:
-        raise_failure(launch, frame)
+        raise_failure(launch, said[0])
+    born.early = said[:-1]
     born.pid = pid
     born.pidfd = posix.pidfd_open(pid)
+
+
+def _is_from_stage(frame: bytes) -> bool:
+    failure = channel.decode_failure(frame)
+    return failure is not None and failure[0] == channel.STEP_FAILED and failure[1] >= _STAGE
 
 
 def _be_stage(launch: Launch, child: Child, cgroup_fd: int) -> NoReturn:
@@ -202,10 +212,11 @@ def attend(born: Born, host: Host) -> None:
 
 def _await(born: Born, point: str) -> None:
     """A frame, or the end of the child, which it may meet without a word (the OOM killer)."""
-    watch = poll()
-    watch.register(born.channel, POLLIN)
-    with doing(f"{_UNABLE}: wait for it"):
-        watch.poll()
+    if not born.early:
+        watch = poll()
+        watch.register(born.channel, POLLIN)
+        with doing(f"{_UNABLE}: wait for it"):
+            watch.poll()
     frame = _receive(born)
     if frame != channel.POINTS[point]:
         raise_failure(born.launch, frame)
@@ -224,7 +235,7 @@ def _tell(born: Born, point: str, host: Host) -> None:
         finally:
             posix.close(fd)
     except BrokenPipeError:
-        raise_failure(born.launch, fds.receive(born.channel)[0])
+        raise_failure(born.launch, _receive(born))
 
 
 def await_exec(born: Born) -> None:
@@ -236,6 +247,8 @@ def await_exec(born: Born) -> None:
 
 def _receive(born: Born) -> bytes:
     """What the child says next; nothing if it is gone."""
+    if born.early:
+        return born.early.pop(0)
     try:
         return fds.receive(born.channel)[0]
     except ConnectionResetError:
