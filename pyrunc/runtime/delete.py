@@ -9,12 +9,11 @@ from pyrunc import log
 from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError, doing
 from pyrunc.kernel import signals
 from pyrunc.kernel.procfs import is_alive
-from pyrunc.linux.cgroups.freezer import is_frozen, thaw
-from pyrunc.linux.cgroups.processes import kill_all
+from pyrunc.linux.cgroups.files import is_frozen
 from pyrunc.linux.cgroups.remove import remove as remove_cgroups
 from pyrunc.runtime import store
 from pyrunc.runtime.lifecycle import STOPPED, require
-from pyrunc.runtime.state import status_of
+from pyrunc.runtime.state import cgroup_tools, status_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def _delete(state_root: str, container_id: str, force: bool) -> None:
     if status != STOPPED:
         end(state)
     elif not state.has_own_pid_namespace:
-        kill_all(state.cgroup_paths, _SIGKILL)
+        cgroup_tools("processes").kill_all(state.cgroup_paths, _SIGKILL)
     destroy(state_root, state)
 
 
@@ -82,9 +81,9 @@ def end(state: store.State) -> None:
         if is_alive(state.pid, state.start_time):
             signals.send(pidfd, _SIGKILL)
             if not state.has_own_pid_namespace:
-                kill_all(state.cgroup_paths, _SIGKILL)
+                cgroup_tools("processes").kill_all(state.cgroup_paths, _SIGKILL)
             if is_frozen(state.cgroup_paths):
-                thaw(state.cgroup_paths)
+                cgroup_tools("freezer").thaw(state.cgroup_paths)
             watch = poll()
             watch.register(pidfd, POLLIN)
             if not watch.poll(_LONGEST_WAIT_MILLISECONDS):

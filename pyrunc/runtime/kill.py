@@ -7,11 +7,10 @@ import posix
 from pyrunc.errors import WRONG_STATE, PyruncError, doing
 from pyrunc.kernel import signals
 from pyrunc.kernel.procfs import is_alive
-from pyrunc.linux.cgroups.freezer import is_frozen, thaw
-from pyrunc.linux.cgroups.processes import kill_all
+from pyrunc.linux.cgroups.files import is_frozen
 from pyrunc.runtime import store
 from pyrunc.runtime.lifecycle import require
-from pyrunc.runtime.state import status_of
+from pyrunc.runtime.state import cgroup_tools, status_of
 
 _SIGKILL = 9
 
@@ -23,15 +22,15 @@ def kill(state_root: str, container_id: str, signal: int, *, everyone: bool) -> 
     """
     state = store.load(state_root, container_id)
     if everyone:
-        kill_all(state.cgroup_paths, signal)
+        cgroup_tools("processes").kill_all(state.cgroup_paths, signal)
         return
     require("kill", container_id, status_of(state_root, state))
     if signal == _SIGKILL and not state.has_own_pid_namespace and state.cgroup_paths:
-        kill_all(state.cgroup_paths, signal)
+        cgroup_tools("processes").kill_all(state.cgroup_paths, signal)
         return
     _signal_init(state, signal)
     if signal == _SIGKILL and is_frozen(state.cgroup_paths):
-        thaw(state.cgroup_paths)  # v1 delivers it only then
+        cgroup_tools("freezer").thaw(state.cgroup_paths)  # v1 delivers it only then
 
 
 def _signal_init(state: store.State, signal: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyrunc.jsonio import dumps
 from pyrunc.kernel.procfs import inner_pid
-from pyrunc.linux.cgroups.freezer import is_frozen
+from pyrunc.linux.cgroups.files import is_frozen
 from pyrunc.oci.state import make_hook_state, make_state
 from pyrunc.runtime import store
 from pyrunc.runtime.lifecycle import STOPPED
@@ -12,6 +12,11 @@ from pyrunc.runtime.lifecycle import STOPPED
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+def cgroup_tools(name: str) -> Any:
+    """A module of linux.cgroups which the plain case doesn't need: `freezer`, `processes`."""
+    return __import__(f"pyrunc.linux.cgroups.{name}", fromlist=("",))
 
 
 def status_of(state_root: str, state: store.State) -> str:

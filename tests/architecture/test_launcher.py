@@ -25,6 +25,7 @@ NOT_FROZEN = {
     "pyrunc.cli.commands.ps",
     "pyrunc.cli.face",
     "pyrunc.kernel.foreign",
+    "pyrunc.linux.cgroups.systemd",
     "pyrunc.oci.explain",
 }
 needs_valgrind = pytest.mark.skipif(

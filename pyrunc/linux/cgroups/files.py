@@ -64,6 +64,18 @@ def place_of(paths: Paths, controller: str) -> str:
     return ""
 
 
+def is_frozen(paths: Paths) -> bool:
+    """Also because of a cgroup above ours, and while processes are still on their way to it; False for a
+    cgroup that is gone, or can't be frozen."""
+    directory = place_of(paths, "freezer")
+    if directory:
+        text = read_if_there(f"{directory}/freezer.state")
+        return text is not None and text.strip() != "THAWED"
+    directory = dict(paths).get("", "")
+    text = read_if_there(f"{directory}/cgroup.events") if directory else None
+    return text is not None and flat_keyed(text).get("frozen") == 1
+
+
 def is_v2(paths: Paths) -> bool:
     return all(not name for name, _ in paths)
 

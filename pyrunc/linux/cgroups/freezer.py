@@ -8,22 +8,11 @@ import time
 
 from pyrunc.errors import INTERNAL, UNSUPPORTED, PyruncError
 from pyrunc.linux.cgroups.files import GONE, Paths, flat_keyed, place_of, read_if_there, write_file
+from pyrunc.linux.cgroups.files import is_frozen as is_frozen  # there for those who only ask
 
 _TIMEOUT_SECONDS = 5.0
 _FIRST_NAP_SECONDS, _LONGEST_NAP_SECONDS = 0.000_05, 0.01
 _TRIES_BEFORE_THAW = 10
-
-
-def is_frozen(paths: Paths) -> bool:
-    """Also because of a cgroup above ours, and while processes are still on their way to it; False for a
-    cgroup that is gone, or can't be frozen."""
-    directory = place_of(paths, "freezer")
-    if directory:
-        text = read_if_there(f"{directory}/freezer.state")
-        return text is not None and text.strip() != "THAWED"
-    directory = dict(paths).get("", "")
-    text = read_if_there(f"{directory}/cgroup.events") if directory else None
-    return text is not None and flat_keyed(text).get("frozen") == 1
 
 
 def freeze(paths: Paths) -> None:

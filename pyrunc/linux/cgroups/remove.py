@@ -9,7 +9,10 @@ from errno import EBUSY, ENOTEMPTY, ESRCH
 
 from pyrunc.errors import INTERNAL, PyruncError
 from pyrunc.linux.cgroups.files import GONE, Paths, subtree
-from pyrunc.linux.cgroups.processes import processes_below
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _TIMEOUT_SECONDS = 5.0
 _NAP_SECONDS = 0.001
@@ -47,7 +50,9 @@ def _remove_tree(path: str, deadline: float) -> None:
         busy = [directory for directory in reversed(subtree(path)) if not _remove_one(directory)]
         if not busy:
             return
-        pids = processes_below(path)
+        # fetched by name: most cgroups are empty when they are removed
+        processes: Any = __import__("pyrunc.linux.cgroups.processes", fromlist=("",))
+        pids = processes.processes_below(path)
         if time.monotonic() >= deadline:
             raise _left_over(path, busy, pids)
         if pids:
