@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posix
-from errno import EACCES, EINVAL, ENOENT, ENOSYS, ENOTDIR, EPERM, EROFS
+from errno import EACCES, EBADF, EINVAL, ENOENT, ENOSYS, ENOTDIR, EPERM, EROFS
 from stat import S_ISCHR, S_ISREG
 
 from pyrunc.child import channel
@@ -141,14 +141,6 @@ def _pairs(env: tuple[str, ...]) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def set_hostname(op: ops.SetHostname, _child: Child) -> None:
-    syscall.sethostname(op.name)
-
-
-def set_domainname(op: ops.SetDomainname, _child: Child) -> None:
-    syscall.setdomainname(op.name)
-
-
 def set_umask(op: ops.SetUmask, _child: Child) -> None:
     posix.umask(op.mask)
 
@@ -195,7 +187,9 @@ def reopen_null(_op: ops.ReopenNull, _child: Child) -> None:
 def _is_null(fd: int) -> bool:
     try:
         found = posix.fstat(fd)
-    except OSError:  # closed by the caller
+    except OSError as error:
+        if error.errno != EBADF:  # closed by the caller
+            raise
         return False
     return S_ISCHR(found.st_mode) and found.st_rdev == _NULL
 
@@ -209,7 +203,7 @@ def own_stdio(op: ops.OwnStdio, _child: Child) -> None:
             if found.st_uid != op.uid and not (S_ISCHR(found.st_mode) and found.st_rdev == _NULL):
                 posix.fchown(stream, op.uid, found.st_gid)
         except OSError as error:
-            if error.errno not in (EPERM, EROFS, EINVAL, 9):  # 9, EBADF: closed by the caller
+            if error.errno not in (EPERM, EROFS, EINVAL, EBADF):  # the last: closed by the caller
                 raise
 
 

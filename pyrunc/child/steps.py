@@ -9,7 +9,7 @@ import sys
 from pyrunc.child import process, rootfs
 from pyrunc.child.channel import encode_failure
 from pyrunc.child.context import Child
-from pyrunc.kernel import fds
+from pyrunc.kernel import fds, syscall
 from pyrunc.plan import ops
 
 TYPE_CHECKING = False
@@ -54,9 +54,9 @@ STEPS: dict[type, Callable[[Any, Child], None]] = {
     ops.RunHooks: process.run_hooks,
     ops.SessionKeyring: process.session_keyring,
     ops.SetCpuAffinity: process.set_cpu_affinity,
-    ops.SetDomainname: process.set_domainname,
+    ops.SetDomainname: lambda op, _child: syscall.setdomainname(op.name),
     ops.SetDumpable: process.set_dumpable,
-    ops.SetHostname: process.set_hostname,
+    ops.SetHostname: lambda op, _child: syscall.sethostname(op.name),
     ops.SetPropagation: rootfs.set_propagation,
     ops.SetTreeFlags: rootfs.set_tree_flags,
     ops.SetUmask: process.set_umask,

@@ -153,7 +153,8 @@ def broken_bundles(tmp_path_factory) -> Path:
     [
         ["--version"], ["features"], ["spec", "--help"], ["kill", "--help"], ["stat"], ["state"],
         ["state", "--x"], ["state", "nobody"], ["state", b"\xff\xc3\xa4"], ["state", "a/b"],
-        ["kill", "nobody", "NOSIGNAL"], ["--debug", "delete", "nobody"], ["list"], ["list", "--format", "json"],
+        ["kill", "nobody", "NOSIGNAL"], ["--debug", "delete", "nobody"], ["list"],
+        ["list", "--format", "json"],
         ["ps", "nobody"], ["events", "nobody"], ["--log-format", "json", "start", "nobody"],
         ["--root", "", "state", "x"], ["--log", "/nowhere/log", "list"], ["validate", "schema"],
         ["validate", "text"], ["create", "--bundle", "/nowhere", "x"], ["create", "--bundle", "text", "x"],
