@@ -90,7 +90,12 @@ def differences(theirs: Any, ours: Any, where: str = "") -> list[str]:
 
 @needs_root
 def test_as_runc_prints_them(runc):
-    theirs, ours = runc.stats(), read_stats(runc.paths)
+    def steady():
+        """Both of one moment: the container begins and ends processes."""
+        before, ours, after = runc.stats(), read_stats(runc.paths), runc.stats()
+        return (before, ours) if before["pids"] == ours["pids"] == after["pids"] else None
+
+    theirs, ours = until(steady, "no process began or ended between two looks")
     assert list(theirs) == list(ours)
     if PURE_CGROUP2 or "hugetlb" in CGROUP1:
         assert theirs["hugetlb"].keys() == ours["hugetlb"].keys()
