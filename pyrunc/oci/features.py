@@ -23,8 +23,9 @@ _ATTRIBUTES = (
 )  # fmt: skip
 _PROPAGATION = ("private", "shared", "slave", "unbindable")
 _OTHER_OPTIONS = (
-    "acl", "async", "bind", "defaults", "dirsync", "idmap", "iversion", "lazytime", "loud", "mand", "noacl",
-    "noiversion", "nolazytime", "nomand", "rbind", "remount", "ridmap", "silent", "sync", "tmpcopyup",
+    "acl", "async", "bind", "copy-symlink", "defaults", "dest-nofollow", "dirsync", "idmap", "iversion",
+    "lazytime", "loud", "mand", "noacl", "noiversion", "nolazytime", "nomand", "rbind", "remount", "ridmap",
+    "silent", "src-nofollow", "sync", "tmpcopyup",
 )  # fmt: skip
 MOUNT_OPTIONS = tuple(
     sorted(
