@@ -69,8 +69,8 @@ def test_what_is_claimed_the_planner_can_do() -> None:
         *mounts.EXTENSIONS,
     }
     assert tables <= set(MOUNT_OPTIONS)
-    # these are the filesystem's own, or read where mounts are mapped
-    assert set(MOUNT_OPTIONS) - tables == {"acl", "noacl", "idmap", "ridmap"}
+    # these are the filesystem's own
+    assert set(MOUNT_OPTIONS) - tables == {"acl", "noacl"}
 
 
 def test_lists_are_sorted_and_name_nothing_twice() -> None:
