@@ -53,37 +53,29 @@ def _with_address(call: str, fd: int, path: str) -> None:
         posix.close(holder)
 
 
-def connect_stream(path: str) -> int:
-    """A stream connection to the socket at `path`. Raises OSError."""
-    fd = syscall.call("socket", AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)
+def _open(kind: int, call: str, path: str) -> int:
+    fd = syscall.call("socket", AF_UNIX, kind | SOCK_CLOEXEC, 0)
     try:
-        _with_address("connect", fd, path)
+        _with_address(call, fd, path)
     except OSError:
         posix.close(fd)
         raise
     return fd
+
+
+def connect_stream(path: str) -> int:
+    """A stream connection to the socket at `path`. Raises OSError."""
+    return _open(SOCK_STREAM, "connect", path)
 
 
 def connect_datagram(path: str) -> int:
     """A datagram socket whose peer is `path`. Raises OSError."""
-    fd = syscall.call("socket", AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
-    try:
-        _with_address("connect", fd, path)
-    except OSError:
-        posix.close(fd)
-        raise
-    return fd
+    return _open(SOCK_DGRAM, "connect", path)
 
 
 def bind_datagram(path: str) -> int:
     """A datagram socket bound to `path`. Raises OSError."""
-    fd = syscall.call("socket", AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
-    try:
-        _with_address("bind", fd, path)
-    except OSError:
-        posix.close(fd)
-        raise
-    return fd
+    return _open(SOCK_DGRAM, "bind", path)
 
 
 def _words(*values: int) -> bytes:
