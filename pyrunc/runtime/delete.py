@@ -71,7 +71,10 @@ def _systemd() -> Any:
 
 def end(state: store.State) -> None:
     """Kill the init, and wait until it is gone, for which its descriptor tells us."""
-    if not state.pid or not is_alive(state.pid, state.start_time):
+    if not state.pid:
+        _end_nameless(state)
+        return
+    if not is_alive(state.pid, state.start_time):
         return
     try:
         pidfd = posix.pidfd_open(state.pid)
@@ -92,6 +95,18 @@ def end(state: store.State) -> None:
         pass
     finally:
         posix.close(pidfd)
+
+
+def _end_nameless(state: store.State) -> None:
+    """A create that was killed before it could save the pid may have left its stub waiting in the container's
+    cgroup. Only that is ended: by what it executes, for the cgroup might be somebody else's. (A child that is
+    no stub yet holds the container's lock, as its parent did.)"""
+    for pid in cgroup_tools("processes").procs(state.cgroup_paths) if state.cgroup_paths else ():
+        try:
+            if posix.readlink(f"/proc/{pid}/exe").startswith("/memfd:stub "):
+                posix.kill(pid, _SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
 
 
 def destroy(state_root: str, state: store.State) -> None:

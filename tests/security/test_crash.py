@@ -80,3 +80,14 @@ def test_exec(runtime: Runtime, bundle: Bundle) -> None:
 
 def test_delete(runtime: Runtime, bundle: Bundle) -> None:
     campaign(runtime, bundle, lambda: runtime.launch(bundle, "sleep", "1000"), "delete", "--force", bundle.id)
+
+
+def test_a_create_that_died_before_it_knew_its_init_is_taken_away(runtime: Runtime, bundle: Bundle) -> None:
+    """The stub waits, and no state names it: as if the runtime had been killed between clone and save."""
+    runtime.create(bundle, "sleep", "1000").ok()
+    pid = runtime.pid(bundle)
+    file = runtime.root / bundle.id / "state.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"pid": 0, "start_time": 0}))
+    runtime("delete", "--force", bundle.id).ok()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+    assert not (runtime.root / bundle.id).exists()
