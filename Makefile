@@ -61,12 +61,12 @@ endif
 test-faults: export PYRUNC_TEST_FAULTS := all
 test-faults: private $(VENV)/.done
 	tools/need busybox-static strace
-	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest tests/security/test_faults.py tests/security/test_crash.py
+	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest --timeout 7200 tests/security/test_faults.py tests/security/test_crash.py
 
 test-storm: export PYRUNC_TEST_STORM := long
 test-storm: private $(VENV)/.done
 	tools/need busybox-static
-	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest tests/security/test_storm.py
+	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest --timeout 7200 tests/security/test_storm.py
 
 lint: $(VENV)/.done
 	$(VENV)/bin/ruff check

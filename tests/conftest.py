@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,6 +30,19 @@ def _name_and_version() -> tuple[str, str]:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "deviation: a difference of another runtime, see support/marks.py")
     leaks.become_subreaper()
+    _take_back_signals()
+
+
+def _take_back_signals() -> None:
+    """Undo what nohup(1) and a shell's `&` do to their children, which the runtimes under test would inherit:
+    a container then never ends by an interrupt that a test sends."""
+    for number, disposition in (
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGQUIT, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, disposition)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
