@@ -47,8 +47,10 @@ def send(pidfd: int, number: int) -> None:
 
 
 def reset_for_exec() -> None:
-    """Undo what CPython does at its start, before something else is executed: it ignores SIGPIPE and SIGXFSZ,
-    and an ignored signal stays ignored across execve. Nothing is blocked either."""
-    for number in (NUMBERS["PIPE"], NUMBERS["XFSZ"]):
-        _signal.signal(number, _signal.SIG_DFL)
+    """Before something else is executed: an ignored signal stays ignored across execve. CPython ignores
+    SIGPIPE and SIGXFSZ, nohup(1) SIGHUP, and a shell SIGINT for what it starts in the background. What a
+    program in a container does about a signal is no affair of our caller's. Nothing is blocked either."""
+    for number in range(1, _HIGHEST + 1):
+        if _signal.getsignal(number) == _signal.SIG_IGN:
+            _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())

@@ -73,12 +73,10 @@ def plan_cpu(resources: Resources, directory: str, current: Mapping[str, str]) -
         return []
     _check_shares(cpu)
     writes = []
-    if cpu.shares:
+    if cpu.idle is not None:  # an idle group refuses shares: they wait until it ceases to be one
+        writes.append(write(directory, "cpu.idle", cpu.idle, f"{cpu.origin}/idle"))
+    if cpu.shares and not cpu.idle:
         writes.append(write(directory, "cpu.shares", cpu.shares, f"{cpu.origin}/shares"))
-    if cpu.idle is not None:
-        idle = write(directory, "cpu.idle", cpu.idle, f"{cpu.origin}/idle")
-        # An idle group refuses shares: they go before it becomes one, and after it ceases to be one.
-        writes.insert(len(writes) if cpu.idle else 0, idle)
     writes += _plan_bandwidth(cpu, directory, current)
     writes += _ordered_ratio(
         directory, current,

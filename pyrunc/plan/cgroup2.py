@@ -70,13 +70,11 @@ def plan_cpu(resources: Resources, directory: str, current: Mapping[str, str]) -
     if cpu is None:
         return []
     writes = []
-    if cpu.shares:
+    if cpu.idle is not None:  # an idle group refuses a weight: it waits until that ceases to be one
+        writes.append(write(directory, "cpu.idle", cpu.idle, f"{cpu.origin}/idle"))
+    if cpu.shares and not cpu.idle:
         weight = weight_of_shares(cpu.shares)
         writes.append(write(directory, "cpu.weight", weight, f"{cpu.origin}/shares"))
-    if cpu.idle is not None:
-        idle = write(directory, "cpu.idle", cpu.idle, f"{cpu.origin}/idle")
-        # An idle group refuses a weight: it goes before it becomes one, and after it ceases to be one.
-        writes.insert(len(writes) if cpu.idle else 0, idle)
     return writes + _plan_bandwidth(cpu, directory, current)
 
 

@@ -57,6 +57,8 @@ _NUMBERS_V1 = {
     "cpu.shares": "CPUShares",
     "blkio.bfq.weight": "BlockIOWeight",
 }
+# CPUWeight: 0 is systemd's word for idle; who ceases to be that weighs as a new group does
+_WEIGHT_OF_IDLE = {"1": 0, "0": 100}
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -224,8 +226,8 @@ def _special(file: str, value: str, version: int) -> tuple[Property, ...]:
     if file == "cpu.max":
         quota, _, period = value.strip().partition(" ")
         return _bandwidth(quota, period.strip(), version)
-    if file == "cpu.idle" and value.strip() == "1" and version >= _IDLE_SINCE:
-        return (("CPUWeight", "t", 0),)
+    if file == "cpu.idle" and value.strip() in _WEIGHT_OF_IDLE and version >= _IDLE_SINCE:
+        return (("CPUWeight", "t", _WEIGHT_OF_IDLE[value.strip()]),)
     if file in ("cpuset.cpus", "cpuset.mems") and version >= _CPUSET_SINCE:
         mask = bitmask(value)
         return (

@@ -23,13 +23,18 @@ _CHUNK = 4096  # PIPE_BUF: a target that polls writable takes it without blockin
 # The shell's job control stops us and not the container; the rest would end us, or is not for it.
 _NOT_PASSED_ON = frozenset(
     signals.NUMBERS[name]
-    for name in ("URG", "PIPE", "KILL", "STOP", "CONT", "TSTP", "TTIN", "TTOU", "SEGV", "BUS", "FPE", "ILL")
-)
+    for name in (
+        "URG", "PIPE", "XFSZ", "KILL", "STOP", "CONT", "TSTP", "TTIN", "TTOU", "SEGV", "BUS", "FPE", "ILL",
+    )
+)  # fmt: skip
 _LAST_CLASSIC_SIGNAL = 31
 
 
 class Foreground:
     """Made before the clone, so that no signal is lost in between; then `wait` for the process.
+
+    A signal that our caller ignores, as a shell without job control does SIGINT for what it starts in the
+    background, is passed on as others are: whoever sends us one means the container.
 
     `subreaper`: take in, and reap, what the container leaves behind. It also means that every child of this
     process is reaped here: not for a library whose user has other children.
@@ -47,7 +52,7 @@ class Foreground:
         self._handlers: dict[int, Any] = {}
         self._previous_wakeup = _signal.set_wakeup_fd(self._wakeup_end, warn_on_full_buffer=False)
         for number in set(signals.NUMBERS.values()) - _NOT_PASSED_ON:
-            if number <= _LAST_CLASSIC_SIGNAL and _signal.getsignal(number) != _signal.SIG_IGN:
+            if number <= _LAST_CLASSIC_SIGNAL:
                 self._handlers[number] = _signal.signal(number, _notice)
 
     def replace_terminals(self) -> tuple[tuple[int, int], ...]:

@@ -333,11 +333,13 @@ def test_the_container_may_end_under_a_running_command(runtime, running):
     assert process.wait(10) == 128 + 9
 
 
+@pytest.mark.parametrize("ignored", ["", "TERM INT HUP"], ids=["", "ignored by the caller"])
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP"])
-def test_signals_to_the_runtime_are_the_commands(runtime, running, name):
+def test_signals_to_the_runtime_are_the_commands(runtime, running, name, ignored):
     process = runtime.popen(
         "exec", running.id, "sh", "-c",
         f"trap 'echo got; exit 9' {name}; echo ready; while :; do sleep 0.01; done", stdout=subprocess.PIPE,
+        prefix=("sh", "-c", f"trap '' {ignored}; exec \"$@\"", "sh"),
     )  # fmt: skip
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(getattr(signal, f"SIG{name}"))

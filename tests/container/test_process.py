@@ -2,6 +2,7 @@
 
 import os
 import resource
+from pathlib import Path
 
 import pytest
 from support import elf
@@ -210,6 +211,17 @@ def test_signals_are_at_their_defaults(runtime, bundle):
     runtime.launch(bundle, "sleep", "1000")
     status = fields(runtime.exec(bundle, "cat", "/proc/self/status").ok().stdout)
     assert (int(status["SigIgn"], 16), int(status["SigBlk"], 16)) == (0, 0)
+
+
+def test_what_the_caller_ignores_is_not_ignored(runtime, bundle):
+    """As nohup(1) does, and a shell for what it starts in the background."""
+    how = {"prefix": ("sh", "-c", "trap '' HUP INT QUIT TERM USR1 TSTP CHLD; exec \"$@\"", "sh")}
+    status = fields(runtime.run(bundle, "cat", "/proc/self/status", **how).ok().stdout)
+    assert int(status["SigIgn"], 16) == 0
+    runtime.launch(bundle, "sleep", "1000", **how)
+    status = fields(runtime.exec(bundle, "cat", "/proc/self/status", **how).ok().stdout)
+    assert int(status["SigIgn"], 16) == 0
+    assert int(fields(Path(f"/proc/{runtime.pid(bundle)}/status").read_text())["SigIgn"], 16) == 0
 
 
 def test_no_descriptor_is_inherited(runtime, bundle, work):

@@ -55,12 +55,14 @@ def test_sending_by_pidfd():
         os.close(pidfd)
 
 
-def test_what_the_interpreter_ignores_is_not_ignored_in_what_it_executes():
-    """SIGPIPE and SIGXFSZ are, and stay so across execve unless undone; as are 32 and 33 for whoever was
-    started by posix_spawn(3)."""
+def test_what_is_ignored_is_not_ignored_in_what_is_executed():
+    """It stays so across execve unless undone. By the interpreter SIGPIPE and SIGXFSZ are, by our caller any
+    other can be, and 32 and 33 for whoever was started by posix_spawn(3)."""
     program = (
         "import os, signal\n"
         "from pyrunc.kernel import signals, syscall\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "signal.signal(signal.SIGRTMAX, signal.SIG_IGN)\n"
         "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
         "signals.reset_for_exec()\n"
         "syscall.reset_internal_signals()\n"

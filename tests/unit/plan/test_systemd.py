@@ -94,6 +94,12 @@ def test_what_a_version_does_not_know_it_is_not_told():
     assert properties(version=241, **files) == {"CPUQuotaPerSecUSec": 1_000_000}
 
 
+def test_who_ceases_to_be_idle_has_a_weight_again():
+    assert properties(version=252, cpu__idle="0") == {"CPUWeight": 100}
+    assert properties(version=252, cpu__idle="0", cpu__weight="59") == {"CPUWeight": 59}
+    assert properties(version=251, cpu__idle="0") == {}
+
+
 def test_v1_has_names_of_its_own_and_a_quota_in_two_files():
     files = {"memory__limit_in_bytes": "-1", "cpu__shares": "512", "cpu__cfs_quota_us": "20000"}
     assert properties(is_v2=False, **files) == {
