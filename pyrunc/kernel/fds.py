@@ -21,12 +21,18 @@ from pyrunc.kernel.const import (
 
 _SUN_PATH = 108
 _MAXIMUM_FDS = 16
+_BACKLOG = 64
+_SHUT_WR = 1
 
 
 def socket_pair() -> tuple[int, int]:
     """Two ends that keep message boundaries (SOCK_SEQPACKET), both close-on-exec."""
+    return _pair(SOCK_SEQPACKET)
+
+
+def _pair(kind: int) -> tuple[int, int]:
     ends = syscall.buffer(8)
-    syscall.call("socketpair", AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends)
+    syscall.call("socketpair", AF_UNIX, kind | SOCK_CLOEXEC, 0, ends)
     raw = ends.raw
     return int.from_bytes(raw[:4], "little"), int.from_bytes(raw[4:], "little")
 
@@ -76,6 +82,46 @@ def connect_datagram(path: str) -> int:
 def bind_datagram(path: str) -> int:
     """A datagram socket bound to `path`. Raises OSError."""
     return _open(SOCK_DGRAM, "bind", path)
+
+
+def listen(path: str, *, keeps_messages: bool) -> int:
+    """A listening socket at `path`, mode 0600, of the kind SOCK_SEQPACKET if it `keeps_messages`, else
+    SOCK_STREAM. What lies at `path` goes before: the socket of a process that is dead. Raises OSError."""
+    try:
+        posix.unlink(path)
+    except FileNotFoundError:
+        pass
+    mask = posix.umask(0o177)
+    try:
+        fd = _open(SOCK_SEQPACKET if keeps_messages else SOCK_STREAM, "bind", path)
+    finally:
+        posix.umask(mask)
+    try:
+        syscall.call("listen", fd, _BACKLOG)
+    except OSError:
+        posix.close(fd)
+        raise
+    return fd
+
+
+def accept(fd: int) -> int:
+    """accept4(2): the next connection, close-on-exec. Raises OSError."""
+    return syscall.call("accept4", fd, 0, 0, SOCK_CLOEXEC)
+
+
+def connect_messages(path: str) -> int:
+    """A connection that keeps message boundaries to the socket at `path`. Raises OSError."""
+    return _open(SOCK_SEQPACKET, "connect", path)
+
+
+def stream_pair() -> tuple[int, int]:
+    """Two ends of a stream of bytes in both directions, both close-on-exec."""
+    return _pair(SOCK_STREAM)
+
+
+def shut_writing(fd: int) -> None:
+    """shutdown(2) of our direction: the other end reads to the end, and can still be read from."""
+    syscall.call("shutdown", fd, _SHUT_WR)
 
 
 def _words(*values: int) -> bytes:

@@ -19,8 +19,10 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "linux": ("plan.ops", "plan.facts", "kernel"),
     "child": ("plan.ops", "kernel"),
     "runtime": ("oci", "plan", "linux", "child", "kernel"),
-    "cli": ("oci", "runtime", "kernel.signals"),
-    "spawner": ("runtime", "linux.facts", "kernel"),
+    # the runtime through shim.oci_runtime alone, which reaches it by name
+    "shim": ("kernel", "oci.state"),
+    "cli": ("oci", "runtime", "kernel.signals", "shim"),
+    "spawner": ("runtime", "linux.facts", "kernel", "shim"),
     "library": ("oci", "runtime", "kernel.signals", "kernel.spawn"),
     "__main__": ("cli.main",),
 }

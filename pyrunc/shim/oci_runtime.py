@@ -1,0 +1,327 @@
+"""The only door to a runtime: words of runc's command line in; exit code, pid file and output out.
+
+    door = Door(loop, reaper, work, RuntimeSettings(state_root="/run/x/runtime"))                 # ours
+    door = Door(loop, reaper, work, RuntimeSettings(state_root=..., program="/usr/sbin/runc"))    # or another
+    door.create(("--bundle", bundle), "web", Streams(stdin=0, stdout=w, stderr=w), created)
+    door.exec(("--process", file), "web", Streams(console=console.path), executed)
+    door.call(("kill", "web", "15"), done)          # and every other verb: state, ps, pause, update, events
+
+Each returns at once. `done(outcome)` is called by the loop when the verb has ended; after `create`, `exec`
+and `restore` `outcome.pid` is a child of ours, which has to be given to `reaper.expect` within that call.
+
+Ours is a library: no interpreter starts, a fork of this process carries the verb out, with the words of the
+command line and what they do there, and is gone. Why a fork: hooks take their time, a launch leaves garbage
+behind, and the runtime's modules may stay out of a shim's memory; who has them loaded already (`preload`)
+shares them. Our executable has to be sealed before, see `prepare`.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from pyrunc import jsonio, log
+from pyrunc.errors import DENIED, INTERNAL, NOT_FOUND, UNSUPPORTED, WRONG_STATE, PyruncError
+from pyrunc.files import read_all, read_whole, write_all
+from pyrunc.kernel import signals, syscall
+from pyrunc.kernel.const import F_DUPFD_CLOEXEC, MFD_CLOEXEC
+from pyrunc.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn, TypeAlias
+
+    from pyrunc.shim.loop import Loop
+    from pyrunc.shim.reaper import Child, Reaper
+
+    Done: TypeAlias = Callable[["Outcome"], object]
+
+_ABOVE_STREAMS = 10
+_NOT_EXECUTED = 127
+_SEEK_SET = 0
+_ERROR_FIELDS = ("kind", "what", "where", "why", "hint")
+# What the verbs need, for who wants to have it before it is asked for
+VERBS = ("create", "start", "exec", "kill", "delete", "state", "ps", "pause", "resume", "update", "events")
+# Sentences of any runtime that have a kind of their own
+_KINDS = (
+    ("does not exist", NOT_FOUND),
+    ("not running", WRONG_STATE),
+    ("permission denied", DENIED),
+)
+
+
+class RuntimeSettings(Record):
+    """`program`: the absolute name of a runtime with runc's command line; none is ours. `state_root` is
+    absolute. `options`: more words for `program`, before the verb."""
+
+    state_root: str
+    program: str = ""
+    cgroup_manager: str = "cgroupfs"
+    rootless: str = "auto"
+    options: tuple[str, ...] = ()
+
+
+class Streams(Record):
+    """What a process of the container gets for 0, 1 and 2: descriptors, which stay the caller's; -1 is
+    /dev/null. `console`: the path of a console socket (console.ConsoleSocket), for a terminal instead."""
+
+    stdin: int = -1
+    stdout: int = -1
+    stderr: int = -1
+    console: str = ""
+
+
+class Outcome(Record):
+    """How a verb ended. `error` None: well. `pid`: of the process that it made, ours to reap, else 0."""
+
+    error: PyruncError | None = None
+    pid: int = 0
+    output: bytes = b""
+
+    def document(self) -> Any:
+        """The output as JSON. Raises the error, or PyruncError INVALID."""
+        if self.error is not None:
+            raise self.error
+        return jsonio.loads(self.output, "what the runtime said")
+
+
+class Call:
+    """A verb that is being carried out. `child`: who does it, for a caller whose patience ends."""
+
+    __slots__ = ("child", "done", "log_path", "output_fd", "pid_file", "report_fd")
+
+    def __init__(self, done: Done, pid_file: str, log_path: str) -> None:
+        self.done, self.pid_file, self.log_path = done, pid_file, log_path
+        self.child: Child | None = None
+        self.output_fd, self.report_fd = _memory(), _memory()
+
+    def close(self) -> None:
+        for fd in (self.output_fd, self.report_fd):
+            posix.close(fd)
+        for path in (self.pid_file, self.log_path):
+            if path:
+                _remove(path)
+
+
+class Door:
+    """To one runtime with one state root. `work`: a directory for files that live as long as a call."""
+
+    def __init__(self, loop: Loop, reaper: Reaper, work: str, settings: RuntimeSettings) -> None:
+        self.loop, self.reaper, self.work, self.settings = loop, reaper, work, settings
+        self._number = 0
+
+    def create(self, options: tuple[str, ...], id: str, streams: Streams, done: Done) -> Call:
+        """`options`: --bundle and whatever else; the pid file and the console socket are added here."""
+        return self._make(("create", *options), (id,), streams, done)
+
+    def exec(self, options: tuple[str, ...], id: str, streams: Streams, done: Done) -> Call:
+        """`options`: --process FILE and whatever else."""
+        return self._make(("exec", "--detach", *options), (id,), streams, done)
+
+    def restore(self, options: tuple[str, ...], id: str, streams: Streams, done: Done) -> Call:
+        """`options`: --bundle, --image-path and whatever else."""
+        return self._make(("restore", "--detach", "--no-subreaper", *options), (id,), streams, done)
+
+    def call(self, words: tuple[str, ...], done: Done, data: bytes = b"") -> Call:
+        """Any other verb. `data` is its standard input; what it prints is in the outcome."""
+        return self._begin(words, None, data, "", done)
+
+    def _make(self, words: tuple[str, ...], operands: tuple[str, ...], streams: Streams, done: Done) -> Call:
+        pid_file = f"{self.work}/{self._next()}.pid"
+        console = ("--console-socket", streams.console) if streams.console else ()
+        words = (*words, "--pid-file", pid_file, *console, *operands)
+        return self._begin(words, streams, b"", pid_file, done)
+
+    def _next(self) -> str:
+        self._number += 1
+        return f"call-{self._number}"
+
+    def _begin(
+        self, words: tuple[str, ...], streams: Streams | None, data: bytes, pid_file: str, done: Done
+    ) -> Call:
+        log_path = f"{self.work}/{self._next()}.log" if self.settings.program else ""
+        call = Call(done, pid_file, log_path)
+        given = _memory(data) if data else -1
+        if streams is None:
+            fds = (given, call.output_fd, call.output_fd if self.settings.program else -1)
+        else:
+            fds = (streams.stdin, streams.stdout, streams.stderr)
+        self.reaper.hold()
+        try:
+            pid = posix.fork()
+            if pid == 0:
+                self._be_helper(words, fds, call)
+            call.child = self.reaper.expect(pid, lambda child: self._finish(call, child))
+        except BaseException:
+            self.reaper.release()
+            call.close()
+            raise
+        finally:
+            if given >= 0:
+                posix.close(given)
+        return call
+
+    # --- in the fork ------------------------------------------------------------------------------
+
+    def _be_helper(self, words: tuple[str, ...], fds: tuple[int, int, int], call: Call) -> NoReturn:
+        code = _NOT_EXECUTED
+        report = call.report_fd
+        try:
+            self.loop.abandon()
+            report = _take_streams(fds, report)
+            if self.settings.program:
+                self._execute(words, call.log_path)
+            code = _carry_out(self.settings, words)
+        except PyruncError as error:
+            code = 1
+            _write_error(report, error)
+        except OSError as error:
+            where = str(error.filename or error.strerror)
+            _write_error(report, PyruncError.from_errno(error.errno or 0, words[0], where))
+        except Exception as error:
+            _write_error(report, PyruncError(INTERNAL, "internal error", words[0], repr(error)))
+        finally:
+            posix._exit(code)
+
+    def _execute(self, words: tuple[str, ...], log_path: str) -> None:
+        settings = self.settings
+        if "--init" in words:
+            why = "only pyrunc brings an init along"
+            raise PyruncError(UNSUPPORTED, "cannot put an init into the container", settings.program, why)
+        signals.reset_for_exec()
+        syscall.reset_internal_signals()
+        systemd = ("--systemd-cgroup",) if settings.cgroup_manager == "systemd" else ()
+        common = ("--root", settings.state_root, "--log", log_path, "--log-format", "json")
+        argv = (settings.program, *settings.options, *common, *systemd, *words)
+        posix.execve(settings.program, argv, posix.environ)
+
+    # --- afterwards -------------------------------------------------------------------------------
+
+    def _finish(self, call: Call, child: Child) -> None:
+        try:
+            error = None if child.status == 0 else _find_error(call, child.exit_code)
+            pid = 0
+            if error is None and call.pid_file:
+                pid = int(read_whole(call.pid_file))
+            output = _contents(call.output_fd)
+        except (OSError, ValueError) as problem:
+            error = PyruncError(INTERNAL, "the runtime left no pid file", call.pid_file, str(problem))
+            pid, output = 0, b""
+        finally:
+            call.close()
+        try:
+            call.done(Outcome(error=error, pid=pid, output=output))
+        finally:
+            self.reaper.release()
+
+
+def prepare(settings: RuntimeSettings) -> None:
+    """Once, before anything is done by a process that will have a door to our own runtime. It may begin anew
+    by the same command line: from a sealed executable, which no container can write to (runtime.exeseal), or
+    with a whole interpreter where the launcher's has no D-Bus. Raises PyruncError."""
+    if settings.program:
+        return
+    if settings.cgroup_manager == "systemd":
+        _load("pyrunc.linux.cgroups.systemd")
+    if _load("pyrunc.linux.facts").probe().is_privileged:
+        _load("pyrunc.runtime.exeseal").seal()
+
+
+def preload(verbs: tuple[str, ...] = VERBS) -> None:
+    """Import what `verbs` need, once, for all forks of this process."""
+    main = _load("pyrunc.cli.main")
+    for verb in verbs:
+        main.find(verb)
+
+
+def _carry_out(settings: RuntimeSettings, words: tuple[str, ...]) -> int:
+    """As our command line would. Raises PyruncError. Stderr is the container's: nothing is said there."""
+    main = _load("pyrunc.cli.main")
+    log.configure("/dev/null", "json")
+    module = main.find(words[0])
+    given = module.COMMAND.parse(list(words[1:]))
+    code: int = module.main(
+        main.Settings(
+            state_root=settings.state_root,
+            cgroup_manager=settings.cgroup_manager,
+            rootless=settings.rootless,
+        ),
+        given,
+    )
+    return code
+
+
+def _load(name: str) -> Any:
+    """The floors below, and the words of our own command line, come in when they are wanted: a shim that
+    waits has no use for them."""
+    return __import__(name, fromlist=("",))
+
+
+def _take_streams(fds: tuple[int, int, int], report: int) -> int:
+    """Put `fds` to 0, 1 and 2 and let go of all else but `report`: sockets, terminals and logs are no
+    business of a runtime, nor of its hooks. Where the report is then."""
+    null = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
+    high = [syscall.call("fcntl", null if fd < 0 else fd, F_DUPFD_CLOEXEC, _ABOVE_STREAMS) for fd in fds]
+    report = syscall.call("fcntl", report, F_DUPFD_CLOEXEC, _ABOVE_STREAMS)
+    for number, fd in enumerate(high):
+        posix.dup2(fd, number)
+    posix.dup2(report, 3, inheritable=False)
+    syscall.close_range(4, 0xFFFF_FFFF, 0)
+    return 3
+
+
+def _memory(data: bytes = b"") -> int:
+    """An open file of no name, at its beginning."""
+    fd = posix.memfd_create("shim", MFD_CLOEXEC)
+    if data:
+        write_all(fd, data)
+        posix.lseek(fd, 0, _SEEK_SET)
+    return fd
+
+
+def _contents(fd: int) -> bytes:
+    posix.lseek(fd, 0, _SEEK_SET)
+    return read_all(fd)
+
+
+def _write_error(report: int, error: PyruncError) -> None:
+    document = {name: getattr(error, name) for name in _ERROR_FIELDS}
+    write_all(report, jsonio.dumps(document).encode("utf-8", "surrogatepass"))
+
+
+def _find_error(call: Call, code: int) -> PyruncError:
+    """What our own said, or another runtime's log, or what it printed."""
+    report = _contents(call.report_fd)
+    if report:
+        document = jsonio.loads(report)
+        return PyruncError(*(document[name] for name in _ERROR_FIELDS))
+    text = _last_error(call.log_path) or _contents(call.output_fd).decode(errors="replace").strip()
+    what = text or f"the runtime ended with {code}, and said nothing"
+    kind = next((kind for words, kind in _KINDS if words in what), INTERNAL)
+    return PyruncError(kind, what)
+
+
+def _last_error(path: str) -> str:
+    """Of a log in JSON, a line each (runtime.md, --log-format json)."""
+    found = ""
+    if not path:
+        return found
+    try:
+        lines = read_whole(path).splitlines()
+    except FileNotFoundError:
+        return found
+    for line in lines:
+        try:
+            entry = jsonio.loads(line, path)
+        except PyruncError:
+            continue  # not ours to judge: another runtime's log
+        if type(entry) is dict and entry.get("level") in ("error", "fatal"):
+            found = str(entry.get("msg", ""))
+    return found
+
+
+def _remove(path: str) -> None:
+    try:
+        posix.unlink(path)
+    except FileNotFoundError:
+        pass
