@@ -23,6 +23,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "shim": ("kernel", "oci.state"),
     "cli": ("oci", "runtime", "kernel.signals", "shim"),
     "spawner": ("runtime", "linux.facts", "kernel", "shim"),
+    "image": ("oci", "kernel"),
     "library": ("oci", "runtime", "kernel.signals", "kernel.spawn"),
     "__main__": ("cli.main",),
 }
@@ -42,8 +43,8 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "dataclasses": (),
     "enum": (),
     "asyncio": (),
-    "threading": (),
-    "subprocess": ("cli.commands.ps",),
+    "threading": ("image",),
+    "subprocess": ("cli.commands.ps", "image"),
 }
 
 # Imports that wait until they are called for: each is dear, and wanted when a call has failed already
