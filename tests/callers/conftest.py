@@ -1,80 +1,26 @@
-"""podman and containerd with everything of their own: storage, state, sockets. Neither touches what the
-host's installation of them holds, and both are given the runtime under test by its path."""
+"""podman, containerd and Docker Engine with everything of their own: storage, state, sockets. None touches
+what the host's installation of it holds, and each is given the runtime under test by its path."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import image, leaks
+from support import dockerd, image, leaks
 from support.bundle import PREFIX, make_rootfs
-from support.console import Terminal, open_terminal
+from support.caller import Caller, own_directory, own_machine
 from support.waiting import until
-
-OWN_SESSION = ("setsid", "--ctty", "--wait")
-
-
-@contextlib.contextmanager
-def _directory() -> Iterator[Path]:
-    """Short: sockets are made below it."""
-    path = Path(tempfile.mkdtemp(prefix=PREFIX))
-    path.chmod(0o755)
-    before = leaks.children()
-    try:
-        yield path
-    finally:
-        until(lambda: not leaks.reap_orphans(before), f"no process is left of {path}")
-        for target in reversed(leaks.mounts_below(path)):
-            subprocess.run(["umount", target], check=True)
-        shutil.rmtree(path)
-
-
-class Caller:
-    """A program that calls the runtime, with the options that every call of it needs."""
-
-    def __init__(self, base: Sequence[str], env: dict[str, str]) -> None:
-        self.base, self.env = [*base], env
-
-    def __call__(
-        self, *words: object, input: str | None = None, timeout: float = 60
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self.base, *map(str, words)], input=input, capture_output=True, text=True, timeout=timeout,
-            env=self.env,
-        )  # fmt: skip
-
-    def ok(self, *words: object, input: str | None = None, timeout: float = 60) -> str:
-        done = self(*words, input=input, timeout=timeout)
-        assert done.returncode == 0, f"{words}: rc {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    @contextlib.contextmanager
-    def on_terminal(self, *words: object) -> Iterator[tuple[Terminal, subprocess.Popen[bytes]]]:
-        """The program under a user's terminal of 33 rows and 111 columns."""
-        with open_terminal(33, 111) as (terminal, slave):
-            process = subprocess.Popen(
-                [*OWN_SESSION, *self.base, *map(str, words)], stdin=slave, stdout=slave, stderr=slave,
-                start_new_session=True, env=self.env,
-            )  # fmt: skip
-            try:
-                yield terminal, process
-            finally:
-                if process.poll() is None:
-                    process.kill()
-                process.wait()
 
 
 @pytest.fixture(scope="session")
 def _podman_store(runtime_command: str) -> Iterator[Caller]:
     if shutil.which("podman") is None:
         pytest.skip("podman is not installed")
-    with _directory() as path:
+    with own_directory() as path:
         # Its defaults would read the host's configuration, and ask for limits that root here may not set.
         (path / "containers.conf").write_text(
             '[containers]\nlog_driver = "k8s-file"\n'
@@ -130,7 +76,7 @@ def _containerd() -> Iterator[Path]:
     for name in ("containerd", "ctr", "containerd-shim-runc-v2"):
         if shutil.which(name) is None:
             pytest.skip(f"{name} is not installed")
-    with _directory() as path:
+    with own_directory() as path:
         (path / "config.toml").write_text(CONTAINERD.format(path=path))
         with (path / "log").open("wb") as log:
             daemon = subprocess.Popen(
@@ -188,3 +134,49 @@ def ctr(_containerd: Path, runtime_command: str) -> Iterator[Ctr]:
     assert not left and not inside, (left, inside)
     for path in parents:  # one for each namespace of containerd's, which nobody removes
         path.rmdir()
+
+
+class Docker(Caller):
+    """docker, and the words that run a program where its daemon's published ports are."""
+
+    machine: tuple[str, ...]
+
+
+@pytest.fixture(scope="session")
+def docker_state() -> Iterator[Path]:
+    """A directory for daemons; the cgroup that they make their containers' in is gone at the end."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    if missing := dockerd.missing():
+        pytest.skip(f"not found: {missing} (tools/unpack docker.io fetches what isn't installed)")
+    with own_directory() as path:
+        image.tar_of(make_rootfs(path / "rootfs"), path / "busybox.tar")
+        yield path
+    for parent in leaks.cgroups(dockerd.CGROUP):
+        parent.rmdir()
+
+
+@pytest.fixture(scope="session")
+def _docker(docker_state: Path, runtime_command: str) -> Iterator[Docker]:
+    """A daemon whose default runtime is the one under test, and which knows runc too."""
+    settings = {
+        "runtimes": {"pyrunc": {"path": runtime_command}},
+        "default-runtime": "pyrunc",
+        "exec-opts": ["native.cgroupdriver=cgroupfs"],
+    }
+    with own_machine() as machine, dockerd.dockerd(machine, docker_state / "d", settings) as client:
+        docker = Docker(client.base, client.env)
+        docker.machine = machine
+        docker.ok("import", "--change", 'CMD ["sh"]', docker_state / "busybox.tar", "busybox-test")
+        yield docker
+
+
+@pytest.fixture
+def docker(_docker: Docker) -> Iterator[Docker]:
+    """docker with an image `busybox-test` and no container, before and after."""
+    before = leaks.children()
+    yield _docker
+    if left := _docker.ok("ps", "--all", "--quiet").split():
+        _docker.ok("rm", "--force", *left)
+    until(lambda: not leaks.reap_orphans(before), "the shims have ended")
+    assert not [entry for path in leaks.cgroups(dockerd.CGROUP) for entry in path.iterdir() if entry.is_dir()]

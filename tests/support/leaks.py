@@ -71,6 +71,18 @@ def reap_orphans(known: set[int]) -> set[int]:
     return alive
 
 
+def kill_orphans(known: set[int]) -> None:
+    """Ends every child that is not `known`, and the children that those leave to us."""
+
+    def killed() -> bool:
+        left = reap_orphans(known)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        return not left
+
+    until(killed, "killed leftovers are gone")
+
+
 def mounts_below(directory: Path) -> list[str]:
     text = Path("/proc/self/mountinfo").read_text()
     inside = str(directory.resolve()) + "/"
@@ -115,9 +127,7 @@ class Watch:
                 raise AssertionError("left behind:\n  " + "\n  ".join(left)) from None
 
     def _remove(self) -> None:
-        for pid in reap_orphans(self.children):
-            os.kill(pid, signal.SIGKILL)
-        until(lambda: not reap_orphans(self.children), "killed leftovers are gone")
+        kill_orphans(self.children)
         for target in reversed(mounts_below(self.work)):
             subprocess.run(["umount", "--lazy", target], check=False)
         for path in reversed(cgroups(self.prefix)):
