@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
-from support import leaks
+from support import fields, leaks
 from support.bundle import PREFIX, Bundle
 from support.marks import expect_deviations
 from support.runtime import Runtime, write_launcher
@@ -29,6 +30,7 @@ def _name_and_version() -> tuple[str, str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "deviation: a difference of another runtime, see support/marks.py")
+    config.addinivalue_line("markers", "covers: fields that it proves, see support/fields.py")
     leaks.become_subreaper()
     _take_back_signals()
 
@@ -46,8 +48,27 @@ def _take_back_signals() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.user_properties += [("covers", row) for row in fields.claimed_by(item)]
     if _CHOICE is not None and any(item.get_closest_marker("deviation") for item in items):
         expect_deviations(items, *_name_and_version())
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """PYRUNC_TEST_FIELDS=FILE: what each test says it proves, for those who compare that with the schemas."""
+    if "PYRUNC_TEST_FIELDS" in os.environ:
+        claims = {item.nodeid: fields.claimed_by(item) for item in session.items}
+        Path(os.environ["PYRUNC_TEST_FIELDS"]).write_text(json.dumps(claims))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """A black-box test that passes has shown its rows to the runtime."""
+    fields.forget()
+    yield
+    if "runtime" in getattr(item, "fixturenames", ()):
+        unseen = fields.unseen(fields.claimed_by(item))
+        assert not unseen, f"no document of this test has {', '.join(unseen)}"
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ from errno import EACCES, EBADF, EINVAL, ENOENT, ENOSYS, ENOTDIR, EPERM, EROFS
 from stat import S_ISCHR, S_ISREG
 
 from pyrunc.child import channel
-from pyrunc.child.context import Child
+from pyrunc.child.context import Child, write_file
 from pyrunc.kernel import const as c
-from pyrunc.kernel import fds, signals, spawn, syscall
+from pyrunc.kernel import fds, mounts, signals, spawn, syscall
 from pyrunc.plan import ops
 
 _NULL = posix.makedev(1, 3)
@@ -61,9 +61,7 @@ def unshare(op: ops.Unshare, _child: Child) -> None:
 
 def write_time_offsets(op: ops.WriteTimeOffsets, _child: Child) -> None:
     """In the stage, where /proc is the host's."""
-    fd = posix.open("/proc/self/timens_offsets", posix.O_WRONLY | posix.O_CLOEXEC)
-    posix.write(fd, op.text.encode())
-    posix.close(fd)
+    write_file("/proc/self/timens_offsets", op.text)
 
 
 def become_root(op: ops.BecomeRoot, _child: Child) -> None:
@@ -84,8 +82,10 @@ def new_session(_op: ops.NewSession, _child: Child) -> None:
     posix.setsid()
 
 
-def session_keyring(op: ops.SessionKeyring, _child: Child) -> None:
-    """A kernel without keyrings has nothing to keep apart."""
+def session_keyring(op: ops.SessionKeyring, child: Child) -> None:
+    """A kernel without keyrings has nothing to keep apart. The label for new keys ends with our execve."""
+    if op.label:
+        write_file("keycreate", op.label, child.saved[op.labels])
     try:
         ring = syscall.keyctl(c.KEYCTL_JOIN_SESSION_KEYRING, syscall.path_bytes(op.name))
         syscall.keyctl(c.KEYCTL_SETPERM, ring, _SEARCHABLE_KEYRING)
@@ -145,18 +145,13 @@ def set_umask(op: ops.SetUmask, _child: Child) -> None:
     posix.umask(op.mask)
 
 
-def open_exec_label(op: ops.OpenExecLabel, child: Child) -> None:
-    """While /proc is the host's still. Kernels before 5.8 have one file for every security module."""
-    flags = posix.O_WRONLY | posix.O_CLOEXEC
-    try:
-        child.saved[op.saves] = posix.open("/proc/thread-self/attr/apparmor/exec", flags)
-    except FileNotFoundError:
-        child.saved[op.saves] = posix.open("/proc/thread-self/attr/exec", flags)
-
-
-def write_exec_label(op: ops.WriteExecLabel, child: Child) -> None:
-    """Last of all, for it holds for the next execve, whatever that is."""
-    posix.write(child.saved[op.takes], b"exec " + op.profile.encode())
+def open_labels(op: ops.OpenLabels, child: Child) -> None:
+    """As the container's child, in whose pid namespace the new procfs is (plan.lsm says why there is one)."""
+    flags = c.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
+    new = mounts.make_filesystem("proc", "proc", ("subset=pid",), 0) if op.is_private else None
+    procfs = posix.open("/proc", flags) if new is None else new
+    child.saved[op.saves] = posix.open(f"thread-self/{op.path}", flags, dir_fd=procfs)
+    posix.close(procfs)
 
 
 def take_stdio(_op: ops.TakeStdio, child: Child) -> None:
@@ -285,18 +280,15 @@ def fill_home(op: ops.FillHome, child: Child) -> None:
 
 def exec_stub(op: ops.ExecStub, child: Child) -> None:
     """The stub is sealed, so that nobody can change what runs or hold it writable; of our descriptors it
-    finds the channel and the fifo where it looks for them, and no other."""
+    finds the channel, the fifo and the labels where it looks for them, and no other."""
     first = 3 + op.preserve
+    kept = [fd for fd in (child.channel, child.fifo, child.saved.get(op.labels, -1)) if fd >= 0]
     seals = c.F_SEAL_SEAL | c.F_SEAL_SHRINK | c.F_SEAL_GROW | c.F_SEAL_WRITE
     syscall.call("fcntl", child.stub, c.F_ADD_SEALS, seals)
-    stub, report = (
-        syscall.call("fcntl", fd, c.F_DUPFD_CLOEXEC, first + 2) for fd in (child.stub, child.channel)
-    )
-    if child.fifo >= 0:
-        fifo = syscall.call("fcntl", child.fifo, c.F_DUPFD_CLOEXEC, first + 2)
-        posix.dup2(fifo, first + 1)
-    posix.dup2(report, first)
-    child.channel = report  # should execveat fail, the failure goes here
-    rest = first + (1 if child.fifo < 0 else 2)
+    rest = first + len(kept)
+    stub, *copies = (syscall.call("fcntl", fd, c.F_DUPFD_CLOEXEC, rest) for fd in (child.stub, *kept))
+    for number, fd in enumerate(copies):
+        posix.dup2(fd, first + number)
+    child.channel = copies[0]  # should execveat fail, the failure goes here
     syscall.close_range(rest, 0xFFFF_FFFF, c.CLOSE_RANGE_CLOEXEC)
     syscall.execveat(stub)

@@ -10,7 +10,7 @@ import posix
 from errno import EBUSY, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM
 from stat import S_IFMT, S_IMODE, S_ISCHR, S_ISDIR, S_ISLNK
 
-from pyrunc.child.context import Child
+from pyrunc.child.context import Child, write_file
 from pyrunc.kernel import const as c
 from pyrunc.kernel import fds, mounts, paths, syscall, trees
 from pyrunc.plan import ops
@@ -87,6 +87,10 @@ def mount_filesystem(op: ops.MountFilesystem, child: Child) -> None:
         else:
             raise
     posix.close(target)
+    if op.label:
+        made = paths.open_inside(child.root, op.target, posix.O_RDONLY)
+        posix.setxattr(made, "security.selinux", op.label.encode("utf-8", "surrogateescape"))
+        posix.close(made)
 
 
 def copy_up(op: ops.CopyUp, child: Child) -> None:
@@ -94,10 +98,10 @@ def copy_up(op: ops.CopyUp, child: Child) -> None:
     and what is copied is what the tmpfs will cover."""
     target, is_new = _open_directory(child, op.target, False)
     _refuse_bad_target(child, target, False)
-    data = op.data
+    options = op.options
     if op.inherit_mode and not is_new:
-        data += f",mode={S_IMODE(posix.stat(target).st_mode):o}"
-    tree = mounts.make_filesystem("tmpfs", op.source, data, op.attributes)
+        options += (f"mode={S_IMODE(posix.stat(target).st_mode):o}",)
+    tree = mounts.make_filesystem("tmpfs", op.source, options, op.attributes)
     flags = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
     source, copy = posix.open(".", flags, dir_fd=target), posix.open(".", flags, dir_fd=tree)
     trees.copy_tree(source, copy)
@@ -247,9 +251,7 @@ def _use_console(op: ops.OpenConsole, child: Child, master: int) -> None:
 def write_sysctl(op: ops.WriteSysctl, _child: Child) -> None:
     """Through the host's procfs, which no mount of the image can have redirected (CVE-2025-52881): a
     namespaced sysctl belongs to the namespace of the writer, and that is the container's by now."""
-    fd = posix.open(f"/proc/sys/{op.path}", posix.O_WRONLY | posix.O_CLOEXEC)
-    posix.write(fd, op.value.encode("utf-8", "surrogateescape"))
-    posix.close(fd)
+    write_file(f"/proc/sys/{op.path}", op.value)
 
 
 def readonly_path(op: ops.ReadonlyPath, child: Child) -> None:
@@ -278,7 +280,7 @@ def mask_path(op: ops.MaskPath, child: Child) -> None:
             return
         raise
     if S_ISDIR(posix.stat(target).st_mode):
-        syscall.mount("tmpfs", paths.fd_path(target), "tmpfs", c.MS_RDONLY, "nr_blocks=1,nr_inodes=1")
+        syscall.mount("tmpfs", paths.fd_path(target), "tmpfs", c.MS_RDONLY, op.data)
     else:
         null = posix.open("/dev/null", c.O_PATH | posix.O_CLOEXEC)
         found = posix.stat(null)

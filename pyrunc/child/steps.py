@@ -41,7 +41,7 @@ STEPS: dict[type, Callable[[Any, Child], None]] = {
     ops.MoveRoot: rootfs.move_root,
     ops.NewSession: process.new_session,
     ops.OpenConsole: rootfs.open_console,
-    ops.OpenExecLabel: process.open_exec_label,
+    ops.OpenLabels: process.open_labels,
     ops.OpenRoot: rootfs.open_root,
     ops.OpenTree: rootfs.open_tree,
     ops.OwnStdio: process.own_stdio,
@@ -63,7 +63,6 @@ STEPS: dict[type, Callable[[Any, Child], None]] = {
     ops.TakeStdio: process.take_stdio,
     ops.Tell: process.tell,
     ops.Unshare: process.unshare,
-    ops.WriteExecLabel: process.write_exec_label,
     ops.WriteSysctl: rootfs.write_sysctl,
     ops.WriteTimeOffsets: process.write_time_offsets,
 }

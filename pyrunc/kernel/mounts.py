@@ -35,16 +35,14 @@ def clone_tree(
     return tree
 
 
-def make_filesystem(fstype: str, source: str, data: str, attributes: int) -> int:
-    """A new instance, detached, as a descriptor; `data` as for mount(2). Raises OSError."""
+def make_filesystem(fstype: str, source: str, options: tuple[str, ...], attributes: int) -> int:
+    """A new instance, detached, as a descriptor; `options`: KEY or KEY=VALUE. Raises OSError."""
     context = syscall.fsopen(fstype)
     try:
         syscall.fsconfig(context, FSCONFIG_SET_STRING, "source", source)
-        for option in data.split(","):
+        for option in options:
             key, equals, value = option.partition("=")
-            if key:
-                kind = FSCONFIG_SET_STRING if equals else FSCONFIG_SET_FLAG
-                syscall.fsconfig(context, kind, key, value)
+            syscall.fsconfig(context, FSCONFIG_SET_STRING if equals else FSCONFIG_SET_FLAG, key, value)
         syscall.fsconfig(context, FSCONFIG_CMD_CREATE)
         return syscall.fsmount(context, attributes)
     finally:

@@ -362,6 +362,12 @@ def warn_of_kernel_memory(config: Config, _facts: Facts) -> Iterator[str]:
         yield "limits of kernel memory are obsolete and will be ignored"
 
 
+def warn_of_mount_label(config: Config, facts: Facts) -> Iterator[str]:
+    """config-linux.md, "Mount Label"."""
+    if config.linux.mount_label and not facts.has_selinux:
+        yield "/linux/mountLabel will be ignored: SELinux is not enabled on this host"
+
+
 def warn_of_mounts_without_a_namespace(config: Config, _facts: Facts) -> Iterator[str]:
     """config.md, "Mounts": they would be the host's, and stay when the container is gone."""
     if config.mounts and not any(item.type == "mount" for item in config.linux.namespaces):
@@ -375,5 +381,6 @@ WARNINGS = (
     warn_of_destinations,
     warn_of_personality,
     warn_of_kernel_memory,
+    warn_of_mount_label,
     warn_of_mounts_without_a_namespace,
 )

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pyrunc.kernel import const as c
 from pyrunc.oci.config import Linux, Process
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.launch import Launch, process_steps
-from pyrunc.plan.lsm import plan_label
+from pyrunc.plan.launch import Launch, keyring_steps, process_steps
+from pyrunc.plan.lsm import LABELS, has_label, open_labels
 from pyrunc.plan.ops import (
     Await,
     BecomeRoot,
@@ -25,7 +25,6 @@ from pyrunc.plan.ops import (
     OpenConsole,
     OpenRoot,
     ResetSignals,
-    SessionKeyring,
     SetDumpable,
     Tell,
 )
@@ -86,20 +85,18 @@ def plan_execution(
     if request.is_watched:
         cgroup = tuple(_by_file(op) for op in cgroup)
     joins = tuple(JoinCgroup(takes=op.saves) for op in cgroup if op.saves != "cgroup")
-    open_label, write_label = plan_label(process)
     child = (
         ResetSignals(),
-        *open_label,
+        *open_labels(process, may_mount=facts.is_privileged),
         SetDumpable(value=False),
         *(() if request.is_watched else joins),
         *final_cpus(process),
         *((JoinNamespace(takes="init", flags=joined),) if joined else ()),
         *((BecomeRoot(drop_groups=request.may_set_groups),) if in_user_namespace else ()),
-        *_enter(request),
+        *_enter(process, request),
         *_console(process),
         *process_steps(process, plan),
-        *write_label,
-        ExecStub(preserve=request.preserve_fds),
+        ExecStub(preserve=request.preserve_fds, labels=LABELS if has_label(process) else ""),
     )
     return Launch(
         clone_flags=0,
@@ -114,9 +111,9 @@ def plan_execution(
     )
 
 
-def _enter(request: ExecutionRequest) -> tuple[Op, ...]:
+def _enter(process: Process, request: ExecutionRequest) -> tuple[Op, ...]:
     """The container's root, a session, and its keyring."""
-    keyring = (SessionKeyring(name=request.keyring),) if request.keyring else ()
+    keyring = keyring_steps(process, request.keyring) if request.keyring else ()
     change = () if request.namespaces & c.CLONE_NEWNS else (ChangeRootTo(takes="root"),)
     return (*change, OpenRoot(), NewSession(), *keyring)
 

@@ -14,7 +14,7 @@ from pyrunc.oci.config import Config, Linux, Process
 from pyrunc.plan.cgroups import CgroupPlan
 from pyrunc.plan.devices import has_host_dev, plan_devices
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.lsm import plan_label
+from pyrunc.plan.lsm import LABELS, has_label, open_labels, with_context
 from pyrunc.plan.mounts import PROPAGATION, plan_mounts
 from pyrunc.plan.namespaces import NamespacePlan, map_lines, plan_namespaces
 from pyrunc.plan.ops import (
@@ -56,7 +56,7 @@ from pyrunc.plan.ops import (
 )
 from pyrunc.plan.process import EVERY_CAPABILITY, ProcessPlan, compile_profile, plan_process
 from pyrunc.plan.stub import Stub, StubCall
-from pyrunc.record import Record
+from pyrunc.record import Record, replaced
 
 
 class LaunchRequest(Record):
@@ -98,6 +98,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
     if process is None:
         raise PyruncError(INVALID, "process property must not be empty", "/process")
     namespaces = plan_namespaces(linux, facts)
+    label = linux.mount_label if facts.has_selinux else ""
     in_user_namespace = namespaces.has("user")
     plan = plan_process(
         process,
@@ -125,6 +126,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         cgroup_paths=cgroup.paths,
         has_cgroup_namespace=namespaces.has("cgroup"),
         user_maps=(map_lines(linux.uid_mappings), map_lines(linux.gid_mappings)),
+        label=label,
     )
     has_root = namespaces.has("mount")
     root = OpenTree(
@@ -137,26 +139,24 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
     opened = (root, *mounts.open, *devices.open) if has_root else ()
     prepare = (*cgroup.make, *cgroup.join, *namespaces.open)
     rootless = not facts.is_privileged
-    open_label, write_label = plan_label(process)
     child = (
         ResetSignals(),
-        *open_label,
         *((Await(point="in cgroup"),) if cgroup.attach else ()),
         *(JoinCgroup(takes=op.saves) for op in cgroup.join if op.saves != "cgroup"),
         ResetCpuAffinity(),
         *_take_user_namespace(namespaces, rootless),
+        *open_labels(process),
         *namespaces.join,
         *namespaces.after_cgroup,
         NewSession(),
-        *(() if request.no_new_keyring else (SessionKeyring(name=keyring_name(request.container_id)),)),
+        *(() if request.no_new_keyring else keyring_steps(process, keyring_name(request.container_id))),
         *((LoopbackUp(),) if "network" in namespaces.own else ()),
         *(opened if rootless else ()),
-        *(_root_steps(config, request, mounts.mount, devices.make, mounts.finish) if has_root else ()),
+        *(_root_steps(config, request, mounts.mount, devices.make, mounts.finish, label) if has_root else ()),
         *(() if has_root else (*_hook_steps(config), *_sysctl_steps(linux), ChangeRoot(path=request.rootfs))),
         *_name_steps(config),
         *process_steps(process, plan),
-        *write_label,
-        ExecStub(preserve=request.preserve_fds),
+        ExecStub(preserve=request.preserve_fds, labels=LABELS if has_label(process) else ""),
     )
     return Launch(
         clone_flags=namespaces.clone_flags,
@@ -190,6 +190,11 @@ def _attach_steps(
     )
 
 
+def keyring_steps(process: Process, name: str) -> tuple[Op, ...]:
+    label = process.selinux_label
+    return (SessionKeyring(name=name, label=label, labels=LABELS if label else ""),)
+
+
 def keyring_name(container_id: str) -> str:
     return f"_ses.{container_id}"
 
@@ -209,6 +214,7 @@ def _root_steps(
     mounts: tuple[Op, ...],
     devices: tuple[Op, ...],
     finish: tuple[Op, ...],
+    label: str,
 ) -> tuple[Op, ...]:
     """The root filesystem: attach, fill, hooks, restrict, enter."""
     linux, process = config.linux, config.process
@@ -241,12 +247,19 @@ def _root_steps(
             ReadonlyPath(path=path, origin=f"/linux/readonlyPaths/{n}")
             for n, path in enumerate(linux.readonly_paths)
         ),
-        *(MaskPath(path=path, origin=f"/linux/maskedPaths/{n}") for n, path in enumerate(linux.masked_paths)),
+        *_masks(linux, label),
         *finish,
         *((RemountReadonly(target="/", origin="/root/readonly"),) if readonly else ()),
         enter,
         *((SetPropagation(target="/", flags=after, origin="/linux/rootfsPropagation"),) if after else ()),
     )
+
+
+def _masks(linux: Linux, label: str) -> tuple[Op, ...]:
+    masks = (
+        MaskPath(path=path, origin=f"/linux/maskedPaths/{n}") for n, path in enumerate(linux.masked_paths)
+    )
+    return tuple(replaced(mask, data=with_context(mask.data, label)) if label else mask for mask in masks)
 
 
 def _needs_host(config: Config) -> bool:

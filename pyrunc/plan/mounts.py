@@ -12,6 +12,7 @@ from pyrunc.kernel import const as c
 from pyrunc.oci.config import Mount
 from pyrunc.plan.cgroupmounts import plan_cgroup_mount
 from pyrunc.plan.facts import CgroupLayout
+from pyrunc.plan.lsm import with_context
 from pyrunc.plan.namespaces import map_lines
 from pyrunc.plan.ops import (
     CopyUp,
@@ -24,7 +25,7 @@ from pyrunc.plan.ops import (
     SetPropagation,
     SetTreeFlags,
 )
-from pyrunc.record import Record
+from pyrunc.record import Record, replaced
 
 # option -> (bits set, bits cleared): of two that disagree, the later wins, as in mount(8)
 FLAGS = {
@@ -97,6 +98,7 @@ EXTENSIONS = ("tmpcopyup", "idmap", "ridmap", "copy-symlink", "src-nofollow", "d
 # What a filesystem of its own knows by name and not as an attribute of the mount.
 _WORDS = ((c.MS_SYNCHRONOUS, "sync"), (c.MS_DIRSYNC, "dirsync"), (c.MS_LAZYTIME, "lazytime"))
 
+_WITHOUT_CONTEXT = ("proc", "sysfs", "cgroup", "cgroup2")
 # What may be mounted over inside /proc: files that lxcfs and CRI provide, nothing that a label is written to.
 _OVER_PROC = frozenset(
     "/proc/" + name
@@ -179,9 +181,11 @@ def plan_mounts(
     cgroup_paths: tuple[tuple[str, str], ...],
     has_cgroup_namespace: bool,
     user_maps: tuple[str, str],
+    label: str = "",
 ) -> MountPlan:
     """All mounts, in the order of the list. `cgroup_paths`: the container's cgroup in each hierarchy;
-    `user_maps`: uid_map and gid_map of its own user namespace, empty for one that it joins."""
+    `user_maps`: uid_map and gid_map of its own user namespace, empty for one that it joins; `label`: of
+    SELinux, for the filesystems that are made here."""
     opened: list[Op] = []
     mounted: list[Op] = []
     finish: list[Op] = []
@@ -202,13 +206,25 @@ def plan_mounts(
         else:
             part = _plan_filesystem(mount, options)
         opened += part[0]
-        mounted += part[1]
+        mounted += (labelled(op, label) for op in part[1]) if label else part[1]
         finish += part[2]
         mounted += [
             SetPropagation(target=_inside(mount), flags=bits, origin=mount.origin)
             for bits in options.propagation
         ]
     return MountPlan(open=tuple(opened), mount=tuple(mounted), finish=tuple(finish))
+
+
+def labelled(op: Op, label: str) -> Op:
+    """On some filesystems no context can be set: the kernel labels what is in them by itself, or there are no
+    labels. A message queue's root is labelled afterwards, as runc does."""
+    if isinstance(op, MountFilesystem):
+        if op.fstype == "mqueue":
+            return replaced(op, label=label)
+        return op if op.fstype in _WITHOUT_CONTEXT else replaced(op, data=with_context(op.data, label))
+    if isinstance(op, CopyUp) and not any(item.startswith("context=") for item in op.options):
+        return replaced(op, options=(*op.options, f"context={label}"))
+    return op
 
 
 _Parts = tuple[list[Op], list[Op], list[Op]]
@@ -238,7 +254,7 @@ def _plan_filesystem(mount: Mount, options: _Options) -> _Parts:
             target=target,
             source=mount.source or mount.type,
             attributes=options.set_flags & ~c.MOUNT_ATTR_RDONLY,
-            data=",".join((*words, *options.data)),
+            options=(*words, *options.data),
             inherit_mode=not has_mode,
             origin=mount.origin,
         )

@@ -322,10 +322,13 @@ class NewSession(Op):
 
 
 class SessionKeyring(Op):
-    """A session keyring of the container's own, so that it sees none of the caller's keys."""
+    """A session keyring of the container's own, so that it sees none of the caller's keys. `label`: of
+    SELinux, asked for in the directory that is open as `labels`."""
 
     words = "join session keyring {name}"
     name: str
+    label: str = ""
+    labels: str = ""
 
 
 class LoopbackUp(Op):
@@ -356,7 +359,8 @@ class MountFilesystem(Op):
 
     `strict`: target may not be or pass a symlink (/proc, /sys). `inherit_mode`: of a directory that is
     there already the root of the new filesystem takes the mode over. `may_cover_proc` as in MoveMount.
-    `otherwise`: the tree that is attached where the kernel does not let us mount (EPERM, EBUSY)."""
+    `otherwise`: the tree that is attached where the kernel does not let us mount (EPERM, EBUSY). `label`: of
+    SELinux, for its root alone."""
 
     words = 'mount {fstype} "{source}" at "{target}"'
     target: str
@@ -368,6 +372,7 @@ class MountFilesystem(Op):
     inherit_mode: bool = False
     may_cover_proc: bool = False
     otherwise: str = ""
+    label: str = ""
 
 
 class CopyUp(Op):
@@ -378,7 +383,7 @@ class CopyUp(Op):
     target: str
     source: str
     attributes: int = 0
-    data: str = ""
+    options: tuple[str, ...] = ()
     inherit_mode: bool = False
 
 
@@ -454,11 +459,12 @@ class ReadonlyPath(Op):
 
 
 class MaskPath(Op):
-    """Hide `path`: an empty read-only tmpfs over a directory, the host's /dev/null over a file. Missing:
-    nothing to do."""
+    """Hide `path`: an empty read-only tmpfs, of these options, over a directory, the host's /dev/null over a
+    file. Missing: nothing to do."""
 
     words = "mask {path}"
     path: str
+    data: str = "nr_blocks=1,nr_inodes=1"
 
 
 class PivotRoot(Op):
@@ -510,19 +516,14 @@ class SetUmask(Op):
     mask: int
 
 
-class OpenExecLabel(Op):
-    """Open, of the host's procfs, the file by which a process says what it wants to be labelled at exec."""
+class OpenLabels(Op):
+    """Open the directory `path` of the child's own in procfs, by which a process says what it wants to be
+    labelled: in the host's, or a new one that `is_private`."""
 
-    words = "open the label for exec"
+    words = "open /proc/thread-self/{path}"
+    path: str
     saves: str
-
-
-class WriteExecLabel(Op):
-    """Ask for the AppArmor `profile` at the next execve."""
-
-    words = "apply apparmor profile {profile}"
-    takes: str
-    profile: str
+    is_private: bool = True
 
 
 class TakeStdio(Op):
@@ -596,10 +597,11 @@ class ResetSignals(Op):
 
 class ExecStub(Op):
     """Seal the stub and execute it. Of all descriptors it keeps 0-2, the `preserve` ones after them, its
-    channel and the fifo."""
+    channel, the fifo, and the directory that is open as `labels`."""
 
     words = "execute stub"
     preserve: int
+    labels: str = ""
 
 
 # What an OSError from a step can say beyond errno(3): refusals of our own, numbered above the kernel's.

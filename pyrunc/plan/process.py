@@ -11,6 +11,7 @@ from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
 from pyrunc.oci.config import CAPABILITIES, RLIMITS, Capabilities, Linux, Process
 from pyrunc.plan.facts import HostFacts
+from pyrunc.plan.lsm import label_calls
 from pyrunc.plan.ops import FillHome, FindProgram, Op, SetOomScoreAdj, SetRlimit
 from pyrunc.plan.scheduling import scheduling_calls
 from pyrunc.plan.stub import (
@@ -270,6 +271,7 @@ def _stub_calls(
     if not process.no_new_privileges:
         calls += filtering
     calls += _credential_calls(process, sets, facts.last_capability, may_set_groups)
+    calls += label_calls(process, channel + (2 if has_fifo else 1))
     if process.no_new_privileges:
         calls.append(
             StubCall(call="prctl", args=(c.PR_SET_NO_NEW_PRIVS, 1), origin=f"{origin}/noNewPrivileges")

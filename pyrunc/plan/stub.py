@@ -23,7 +23,7 @@ STEP_EXECVE, STEP_SECCOMP = 0xFFFF, 0xFFFE  # steps after `ready`, which `start`
 
 _BASE = 0x400000
 _HEADER = 64 + 56
-_IGNORE, _SCRATCH, _LATE = 1, 2, 4
+_IGNORE, _SCRATCH, _RESULT, _LATE = 1, 2, 4, 8
 _ENTRY = 56  # nr u32, flags u16, step u16, six arguments u64
 _EXIT_STATUS = 255
 
@@ -51,12 +51,17 @@ class Scratch(Record):
     """A few writable bytes, for a read whose result nobody wants. Only as the second argument."""
 
 
+class Result(Record):
+    """What the call before returned. Only as the first argument."""
+
+
 class StubCall(Record):
     """One system call. `step` is what is told if it fails: its place in the plan. `late`: after `ready`,
-    when nobody listens on the channel any more."""
+    when nobody listens on the channel any more. `words`: what it is for, where its name doesn't say."""
 
     call: str
-    args: tuple[int | Text | Texts | FilterProgram | Scratch, ...] = ()
+    args: tuple[int | Text | Texts | FilterProgram | Scratch | Result, ...] = ()
+    words: str = ""
     ignore: bool = False
     late: bool = False
     step: int = 0
@@ -100,7 +105,7 @@ class _Image:
             self.known[text] = self.add(text)
         return self.known[text]
 
-    def place(self, argument: int | Text | Texts | FilterProgram | Scratch) -> int:
+    def place(self, argument: int | Text | Texts | FilterProgram | Scratch | Result) -> int:
         """The machine word for an argument; what it points to is put into the image."""
         if isinstance(argument, int):
             return argument & 0xFFFF_FFFF_FFFF_FFFF
@@ -173,6 +178,8 @@ def _encode(call: StubCall, values: tuple[int, ...], machine: str) -> bytes:
     flags = (_IGNORE if call.ignore else 0) | (_LATE if call.late else 0)
     if any(isinstance(item, Scratch) for item in call.args):
         flags |= _SCRATCH
+    if any(isinstance(item, Result) for item in call.args):
+        flags |= _RESULT
     head = SYSCALLS[machine][call.call].to_bytes(4, "little")
     head += flags.to_bytes(2, "little") + call.step.to_bytes(2, "little")
     return head + _words(*values, *(0,) * (6 - len(values)))
@@ -195,7 +202,7 @@ def _header(machine: str, size: int) -> bytes:
 
 
 def _code_x86_64(begin: int, channel: int) -> bytes:
-    """rbx walks the table. Nothing else lives across a call."""
+    """rbx walks the table, r12 has the last result. Nothing else lives across a call."""
     numbers = SYSCALLS["x86_64"]
     report = (
         b"\xf7\xd8"  # neg eax
@@ -210,7 +217,7 @@ def _code_x86_64(begin: int, channel: int) -> bytes:
         + b"\xbf"
         + _little4(channel)
         + b"\x0f\xb6\x4b\x04"  # write(channel
-        b"\xc1\xe9\x02\x01\xcf"  # movzx ecx, byte [rbx+4]; shr ecx, 2; add edi, ecx (+ 1 if LATE
+        b"\xc1\xe9\x03\x01\xcf"  # movzx ecx, byte [rbx+4]; shr ecx, 3; add edi, ecx (+ 1 if LATE
         b"\x48\x89\xe6"  # , rsp
         b"\xba" + _little4(12) + b"\x0f\x05"  # , 12)
         b"\xb8" + _little4(numbers["exit_group"]) + b"\xbf" + _little4(_EXIT_STATUS) + b"\x0f\x05"
@@ -222,11 +229,14 @@ def _code_x86_64(begin: int, channel: int) -> bytes:
         b"\x48\x8b\x73\x10"  # mov rsi, [rbx+16]
         b"\xf6\x43\x04" + bytes([_SCRATCH]) + b"\x74\x05"  # test byte [rbx+4], SCRATCH; jz +5
         b"\x48\x8d\x74\x24\xc0"  # lea rsi, [rsp-64]
+        b"\xf6\x43\x04" + bytes([_RESULT]) + b"\x74\x03"  # test byte [rbx+4], RESULT; jz +3
+        b"\x4c\x89\xe7"  # mov rdi, r12
         b"\x48\x8b\x53\x18"  # mov rdx, [rbx+24]
         b"\x4c\x8b\x53\x20"  # mov r10, [rbx+32]
         b"\x4c\x8b\x43\x28"  # mov r8, [rbx+40]
         b"\x4c\x8b\x4b\x30"  # mov r9, [rbx+48]
         b"\x0f\x05"  # syscall
+        b"\x49\x89\xc4"  # mov r12, rax
         b"\x48\x85\xc0"  # test rax, rax
     )
     # js +6 over "add; jmp loop" to the test of IGNORE, which jumps back to "add" or falls into the report
@@ -241,7 +251,7 @@ def _code_x86_64(begin: int, channel: int) -> bytes:
 
 
 def _code_aarch64(begin: int, channel: int) -> bytes:
-    """x19 walks the table. Nothing else lives across a call."""
+    """x19 walks the table, x20 has the last result. Nothing else lives across a call."""
     numbers = SYSCALLS["aarch64"]
 
     def movz(register: int, value: int) -> int:
@@ -258,11 +268,14 @@ def _code_aarch64(begin: int, channel: int) -> bytes:
         0x79400A69,  # ldrh w9, [x19, #4]
         0x36000000 | 1 << 19 | 2 << 5 | 9,  # tbz w9, #1, +2 (SCRATCH)
         0xD10103E1,  # sub x1, sp, #64
+        0x36000000 | 2 << 19 | 2 << 5 | 9,  # tbz w9, #2, +2 (RESULT)
+        0xAA1403E0,  # mov x0, x20
         ldr(2, 24),
         ldr(3, 32),
         ldr(4, 40),
         ldr(5, 48),
         svc,
+        0xAA0003F4,  # mov x20, x0
     ]
     advance = [0x91000000 | _ENTRY << 10 | 19 << 5 | 19]  # next: add x19, x19, #56
     # layout: load; tbz x0 -> advance; tbnz w9 IGNORE -> advance; b report; advance; b loop; report
@@ -285,7 +298,7 @@ def _code_aarch64(begin: int, channel: int) -> bytes:
         0xB9000BE0,  # str w0, [sp, #8]
         movz(0, channel),
         0x79400A69,  # ldrh w9, [x19, #4]
-        0x0B490800,  # add w0, w0, w9, lsr #2 (+ 1 if LATE)
+        0x0B490C00,  # add w0, w0, w9, lsr #3 (+ 1 if LATE)
         0x910003E1,  # mov x1, sp
         movz(2, 12),
         movz(8, numbers["write"]),

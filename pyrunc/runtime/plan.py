@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyrunc.kernel import const
 from pyrunc.oci.config import CAPABILITIES
 from pyrunc.plan.ops import Op
-from pyrunc.plan.stub import FilterProgram, Scratch, StubCall, Text, Texts
+from pyrunc.plan.stub import FilterProgram, Result, Scratch, StubCall, Text, Texts
 from pyrunc.runtime.create import CreateRequest, plan
 
 TYPE_CHECKING = False
@@ -112,9 +112,9 @@ def _call(call: StubCall) -> str:
     return f"{call.call}({', '.join(arguments)}){' or go on' if call.ignore else ''}"
 
 
-def _argument(item: int | Text | Texts | FilterProgram | Scratch) -> str:
+def _argument(item: int | Text | Texts | FilterProgram | Scratch | Result) -> str:
     if isinstance(item, int):
         return str(item) if -1024 < item < 1024 else hex(item)
     if isinstance(item, FilterProgram):
         return f"<{len(item.instructions) // 8} instructions>"
-    return "<data>"
+    return "<result>" if isinstance(item, Result) else "<data>"

@@ -308,7 +308,7 @@ def describe_call(launch: Launch, step: int, code: int) -> PyruncError:
     if step == STEP_EXECVE:
         return describe_execve(launch.program, code)
     call = next((item for item in launch.calls if item.step == step), None)
-    name, origin = (call.call, call.origin) if call is not None else ("stub", "")
+    name, origin = (call.words or call.call, call.origin) if call is not None else ("stub", "")
     hint = ""
     if step == STEP_SECCOMP and code == EACCES:
         hint = "without noNewPrivileges a seccomp profile needs CAP_SYS_ADMIN"

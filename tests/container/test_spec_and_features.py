@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from support import fields
 from support.facts import CAPABILITIES
 from support.marks import deviation
 
@@ -47,7 +48,9 @@ def test_spec_in_no_such_directory(runtime, work):
 
 @pytest.fixture
 def features(runtime):
-    return json.loads(runtime("features").ok().stdout)
+    document = json.loads(runtime("features").ok().stdout)
+    fields.saw(fields.FEATURES, document)
+    return document
 
 
 def test_features(features):

@@ -113,7 +113,7 @@ def attach(tree: int, path: Path) -> None:
 def test_a_filesystem_is_filled_before_it_is_seen(tmp_path):
     def work():
         attributes = const.MOUNT_ATTR_NOSUID | const.MOUNT_ATTR_NODEV
-        tree = mounts.make_filesystem("tmpfs", "name", "size=64k,mode=0711,sync", attributes)
+        tree = mounts.make_filesystem("tmpfs", "name", ("size=64k", "mode=0711", "sync"), attributes)
         assert mounted_at(tmp_path) == []
         inside = os.open(".", os.O_RDONLY, dir_fd=tree)
         os.mkdir("made", dir_fd=inside)
@@ -135,7 +135,7 @@ def test_an_option_that_the_filesystem_does_not_know(tmp_path):
     before = os.listdir("/proc/self/fd")
     for option in ("nonsense", "nonsense=1", "size=many"):
         with pytest.raises(OSError) as caught:
-            mounts.make_filesystem("tmpfs", "x", option, 0)
+            mounts.make_filesystem("tmpfs", "x", (option,), 0)
         assert caught.value.errno == errno.EINVAL
     assert os.listdir("/proc/self/fd") == before
 

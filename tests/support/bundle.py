@@ -16,6 +16,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from support import fields
+
 BUSYBOX = os.environ.get("PYRUNC_TEST_BUSYBOX", "/bin/busybox")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Everything made by a test carries this prefix: cgroups, ids, directories.
@@ -170,4 +172,5 @@ class Bundle:
                 os.lchown(name, host, host)
 
     def write(self) -> None:
+        fields.saw(fields.CONFIG, self.config)
         (self.path / "config.json").write_text(json.dumps(self.config, indent=1))

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from support import leaks
+from support import fields, leaks
 from support.bundle import Bundle
 from support.waiting import until
 
@@ -203,6 +203,7 @@ class Runtime:
     def state(self, container: Bundle | str) -> dict[str, Any]:
         found = json.loads(self("state", _id(container)).ok().stdout)
         assert isinstance(found, dict)
+        fields.saw(fields.STATE, found)
         return found
 
     def status(self, container: Bundle | str) -> str:

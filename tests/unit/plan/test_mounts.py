@@ -105,7 +105,11 @@ def test_a_tmpfs_takes_over_the_mode_of_its_mountpoint_unless_it_is_given_one(op
 def test_tmpcopyup_is_for_tmpfs_alone():
     (copied,) = plan(tmpfs("tmpcopyup", "nosuid", "sync", "mode=700", "ro")).mount
     assert copied == CopyUp(
-        target="/data", source="x", attributes=c.MOUNT_ATTR_NOSUID, data="sync,mode=700", origin="/mounts/0"
+        target="/data",
+        source="x",
+        attributes=c.MOUNT_ATTR_NOSUID,
+        options=("sync", "mode=700"),
+        origin="/mounts/0",
     )
     assert plan(tmpfs("tmpcopyup")).mount[0].inherit_mode
     (made,) = plan(Mount(destination="/x", type="proc", options=("tmpcopyup",))).mount

@@ -17,6 +17,7 @@ from pyrunc.errors import UNSUPPORTED, PyruncError
 from pyrunc.plan.stub import (
     STEP_EXECVE,
     FilterProgram,
+    Result,
     Scratch,
     Stub,
     StubCall,
@@ -207,6 +208,36 @@ def test_scratch_memory_takes_what_is_read(machine, run):
     done = run(choose(stub), input=b"ab")
     assert done.stdout[:-12] == b"read"
     assert failures(done.stdout) == (b"S", STEP_EXECVE, errno.ENOENT)
+
+
+@every_machine
+def test_the_result_of_a_call_is_an_argument_of_the_next(machine, run, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    stub = build(
+        StubCall(call="openat", args=(-100, Text(data=bytes(tmp_path / "file") + b"\0"), os.O_WRONLY)),
+        StubCall(call="write", args=(Result(), Text(data=b"there"), 5)),
+        StubCall(call="write", args=(1, Text(data=b"here"), 4)),
+        machine=machine,
+    )  # fmt: skip
+    assert run(choose(stub)).stdout[:-12] == b"here"
+    assert (tmp_path / "file").read_bytes() == b"there"
+
+
+@every_machine
+def test_a_late_failure_of_a_call_that_takes_a_result(machine, run):
+    read, write = os.pipe()
+    try:
+        stub = build(
+            StubCall(call="fcntl", args=(0, 1)),  # F_GETFD: 0, which is closed twice then
+            StubCall(call="close", args=(Result(),)),
+            StubCall(call="close", args=(Result(),), late=True, step=3),
+            machine=machine, channel=write - 1,
+        )  # fmt: skip
+        assert run(choose(stub), pass_fds=(write,)).returncode == 255
+        assert failures(os.read(read, 100)) == (b"S", 3, errno.EBADF)
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 @every_machine
