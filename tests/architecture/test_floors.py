@@ -24,6 +24,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "cli": ("oci", "runtime", "kernel.signals", "shim"),
     "spawner": ("runtime", "linux.facts", "kernel", "shim"),
     "image": ("oci", "kernel"),
+    "network": ("kernel",),
     "library": ("oci", "runtime", "kernel.signals", "kernel.spawn"),
     "__main__": ("cli.main",),
 }
@@ -35,7 +36,7 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "click": ("cli.face",),
     "jsonschema": ("oci.explain",),
     "referencing": ("oci.explain",),
-    "pyroute2": ("linux.netdevices",),
+    "pyroute2": ("linux.netdevices", "network.links"),
     "jeepney": ("linux.cgroups.systemd",),
     "ptrace": (),
     "argparse": (),
@@ -43,8 +44,8 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "dataclasses": (),
     "enum": (),
     "asyncio": (),
-    "threading": ("image",),
-    "subprocess": ("cli.commands.ps", "image"),
+    "threading": ("image", "network"),
+    "subprocess": ("cli.commands.ps", "image", "network"),
 }
 
 # Imports that wait until they are called for: each is dear, and wanted when a call has failed already
