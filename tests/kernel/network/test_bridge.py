@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kernel.network.conftest import HOST, WORLD, Machine
+from support.machine import HOST, WORLD, Machine
 from support.netns import converse
 
 
