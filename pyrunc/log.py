@@ -66,6 +66,12 @@ def warning(text: str) -> None:
         _write_line("warning", text)
 
 
+def warn_of_ignored(found: tuple[tuple[str, str], ...]) -> None:
+    """(JSON pointer, what is ignored and why) each."""
+    for pointer, why in found:
+        warning(f"{pointer}: {why}")
+
+
 def error(text: str, hint: str = "") -> None:
     """The failure of the whole call, said once. Beside a log file, stderr has it as plain text."""
     _write_line("error", text, hint)

@@ -44,11 +44,13 @@ def files_to_read(resources: Resources, paths: Paths) -> tuple[str, ...]:
 
 def plan_update(
     resources: Resources, layout: CgroupLayout, paths: Paths, current: Mapping[str, str]
-) -> tuple[Op, ...]:
-    """The writes that bring `resources` into force. Raises PyruncError INVALID, with the pointer, for what
-    can't be: among that, with checkBeforeUpdate, a limit below what is in use."""
-    writes, _, _ = plan_limits(resources, controller_places(paths), layout, dict(paths).get("", ""), current)
-    return tuple(writes)
+) -> tuple[tuple[Op, ...], tuple[tuple[str, str], ...]]:
+    """The writes that bring `resources` into force, and (JSON pointer, what we ignore and why). Raises
+    PyruncError INVALID, with the pointer, for what can't be: among that, with checkBeforeUpdate, a limit
+    below what is in use."""
+    places, unified = controller_places(paths), dict(paths).get("", "")
+    writes, _, warnings = plan_limits(resources, places, layout, unified, current)
+    return tuple(writes), tuple(warnings)
 
 
 def controller_places(paths: Paths) -> dict[str, str]:

@@ -259,11 +259,9 @@ def _no_controller(resources: Resources, controller: str, *, is_disabled: bool =
 
 
 def _warnings(resources: Resources, *, is_v2: bool) -> list[tuple[str, str]]:
+    """But for what is obsolete everywhere, of which `oci.validate` warns."""
     memory, cpu, found = resources.memory, resources.cpu, []
     if memory is not None:
-        for name, value in (("kernel", memory.kernel), ("kernelTCP", memory.kernel_tcp)):
-            if value:
-                found.append((f"{memory.origin}/{name}", "a limit of kernel memory is obsolete: ignored"))
         if memory.use_hierarchy is False:
             found.append((f"{memory.origin}/useHierarchy", "accounting is always hierarchical: ignored"))
         if is_v2 and memory.swappiness not in (None, *cgroup1.UNSET_SWAPPINESS):

@@ -90,6 +90,7 @@ def plan(request: CreateRequest) -> Planned:
     if notify:
         config = with_notify(config, store.directory(request.state_root, request.id))
     cgroup = _plan_cgroup(config, request, facts)
+    log.warn_of_ignored(cgroup.warnings)
     resctrl, resctrl_groups = _plan_intel_rdt(config, request)
     passed, preserved = listen_fds(request.preserve_fds)
     launch = plan_launch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posix
 
+from pyrunc import log
 from pyrunc.linux.apply import Host, apply, no_state
 from pyrunc.linux.cgroups.files import read_existing
 from pyrunc.linux.facts import probe
@@ -32,7 +33,8 @@ def update(state_root: str, container_id: str, document: dict[str, Any]) -> None
     try:
         require("update", container_id, status_of(state_root, state))
         current = read_existing(files_to_read(resources, state.cgroup_paths))
-        writes = plan_update(resources, facts.cgroups, state.cgroup_paths, current)
+        writes, warnings = plan_update(resources, facts.cgroups, state.cgroup_paths, current)
+        log.warn_of_ignored(warnings)
         host = Host(state.bundle, no_state)
         for op in (*_plan_unit(state, writes, current, is_v2=facts.cgroups.is_v2), *writes):
             apply(op, host)

@@ -4,25 +4,11 @@ import subprocess
 
 import pytest
 from support import cgroups, leaks
-from support.host import needs_cgroup2, needs_systemd, without_systemd
+from support.host import needs_systemd, without_systemd
+from support.systemd import SYSTEMD, is_known, show, unit_of
+from support.waiting import until
 
 MEBIBYTE = 1 << 20
-SYSTEMD = {"before": ("--systemd-cgroup",)}
-
-
-def unit_of(bundle):
-    return f"{bundle.id}.scope"
-
-
-def show(unit, *names):
-    """Properties of a unit, by name."""
-    options = [f"--property={name}" for name in names]
-    done = subprocess.run(["systemctl", "show", *options, unit], capture_output=True, text=True, check=True)
-    return dict(line.split("=", 1) for line in done.stdout.splitlines())
-
-
-def is_known(unit):
-    return show(unit, "LoadState")["LoadState"] != "not-found"
 
 
 @pytest.fixture
@@ -55,11 +41,24 @@ class TestScope:
         found = cgroups.memberships(runtime.pid(bundle))[""]
         assert found == f"/system.slice/pyrunc-{bundle.id}.scope"
 
-    def test_is_in_the_slice_asked_for(self, runtime, bundle):
-        bundle.linux["cgroupsPath"] = f"pyrunctest-inner.slice:box:{bundle.id}"
+    @pytest.mark.parametrize(
+        ("path", "place"),
+        [
+            ("pyrunctest-inner.slice:box:{id}", "/pyrunctest.slice/pyrunctest-inner.slice/box-{id}.scope"),
+            (":box:{id}", "/system.slice/box-{id}.scope"),
+            ("system.slice::{id}", "/system.slice/{id}.scope"),
+            ("-.slice:box:{id}", "/box-{id}.scope"),
+        ],
+    )
+    def test_is_in_the_slice_asked_for(self, runtime, bundle, path, place):
+        bundle.linux["cgroupsPath"] = path.format(id=bundle.id)
         runtime.launch(bundle, "sleep", "1000", before=("--cgroup-manager", "systemd"))
-        found = cgroups.memberships(runtime.pid(bundle))[""]
-        assert found == f"/pyrunctest.slice/pyrunctest-inner.slice/box-{bundle.id}.scope"
+        assert cgroups.memberships(runtime.pid(bundle))[""] == place.format(id=bundle.id)
+
+    @pytest.mark.parametrize("slice", ["a--b.slice", "-a.slice", "a/b.slice", "system"])
+    def test_is_in_no_slice_that_cannot_be(self, runtime, bundle, slice):
+        bundle.linux["cgroupsPath"] = f"{slice}:box:{bundle.id}"
+        runtime.create(bundle, **SYSTEMD).failed("invalid slice name", "/linux/cgroupsPath")
 
     def test_is_the_root_of_the_containers_cgroup_namespace(self, runtime, scoped):
         scoped.namespace("cgroup")
@@ -78,6 +77,28 @@ class TestScope:
         runtime.run(scoped, "/no/such/program", **SYSTEMD).failed("/no/such/program")
         assert not is_known(unit_of(scoped))
         assert not leaks.cgroups(scoped.id)
+
+    def test_is_not_left_when_it_failed(self, runtime, scoped):
+        """systemd remembers a unit that failed: here one that took longer than it may."""
+        scoped.config["annotations"] = {"org.systemd.property.RuntimeMaxSec": "1"}
+        runtime.launch(scoped, "sleep", "1000", **SYSTEMD)
+        until(lambda: show(unit_of(scoped), "ActiveState")["ActiveState"] == "failed", "it has failed", 60)
+        runtime.until_status(scoped, "stopped")
+        runtime.delete(scoped).ok()
+        assert not is_known(unit_of(scoped))
+
+    def test_is_not_kept_from_being_by_one_that_failed(self, runtime, scoped):
+        unit = unit_of(scoped)
+        words = ["systemd-run", "--scope", f"--unit={unit}", "--property=RuntimeMaxSec=1", "sleep", "1000"]
+        subprocess.run(words, capture_output=True)
+        until(lambda: show(unit, "ActiveState")["ActiveState"] == "failed", "it has failed", 60)
+        runtime.launch(scoped, "sleep", "1000", **SYSTEMD)
+        assert show(unit, "ActiveState") == {"ActiveState": "active"}
+
+    def test_needs_no_reload_of_the_daemon(self, runtime, scoped):
+        runtime.launch(scoped, "sleep", "1000", **SYSTEMD)
+        runtime("update", "--pids-limit", "55", scoped.id).ok()
+        assert show(unit_of(scoped), "NeedDaemonReload") == {"NeedDaemonReload": "no"}
 
     def test_is_had_by_one_container_alone(self, runtime, new_bundle):
         first, second = new_bundle(), new_bundle()
@@ -119,71 +140,6 @@ class TestScope:
         scoped.config["annotations"] = {f"org.systemd.property.{name}": value}
         assert runtime.create(scoped, **SYSTEMD).returncode == 1
         assert not is_known(unit_of(scoped))
-
-
-LIMITS = {
-    "memory": {"limit": 64 * MEBIBYTE, "reservation": 32 * MEBIBYTE, "swap": 96 * MEBIBYTE},
-    "cpu": {"shares": 2048, "quota": 25_500, "period": 50_000, "cpus": "0", "mems": "0"},
-    "pids": {"limit": 44},
-}
-FILES = {
-    "memory.max": str(64 * MEBIBYTE), "memory.low": str(32 * MEBIBYTE), "memory.swap.max": str(32 * MEBIBYTE),
-    "cpu.weight": "174", "cpu.max": "25500 50000", "cpuset.cpus": "0", "cpuset.mems": "0", "pids.max": "44",
-}  # fmt: skip
-
-
-@needs_systemd
-@needs_cgroup2
-class TestLimits:
-    def _files(self, runtime, bundle):
-        return {name: cgroups.read(runtime.pid(bundle), "", "", name) for name in FILES}
-
-    def test_are_in_the_files_and_in_the_unit(self, runtime, scoped):
-        scoped.resources.update(LIMITS)
-        runtime.launch(scoped, "sleep", "1000", **SYSTEMD)
-        assert self._files(runtime, scoped) == FILES
-        shown = show(
-            unit_of(scoped), "MemoryMax", "MemoryLow", "MemorySwapMax", "CPUWeight", "CPUQuotaPerSecUSec",
-            "TasksMax", "AllowedCPUs", "DevicePolicy",
-        )  # fmt: skip
-        assert shown == {
-            "MemoryMax": str(64 * MEBIBYTE), "MemoryLow": str(32 * MEBIBYTE),
-            "MemorySwapMax": str(32 * MEBIBYTE), "CPUWeight": "174", "CPUQuotaPerSecUSec": "510ms",
-            "TasksMax": "44", "AllowedCPUs": "0", "DevicePolicy": "strict",
-        }  # fmt: skip
-        subprocess.run(["systemctl", "daemon-reload"], check=True)
-        assert self._files(runtime, scoped) == FILES
-
-    def test_are_updated_in_both(self, runtime, scoped):
-        scoped.resources["pids"] = {"limit": 44}
-        runtime.launch(scoped, "sleep", "1000", **SYSTEMD)
-        runtime("update", "--pids-limit", "55", "--memory", str(80 * MEBIBYTE), scoped.id).ok()
-        assert cgroups.read(runtime.pid(scoped), "", "", "pids.max") == "55"
-        assert cgroups.read(runtime.pid(scoped), "", "", "memory.max") == str(80 * MEBIBYTE)
-        shown = show(unit_of(scoped), "TasksMax", "MemoryMax")
-        assert shown == {"TasksMax": "55", "MemoryMax": str(80 * MEBIBYTE)}
-
-    def test_reach_what_systemd_does_not_know(self, runtime, scoped):
-        scoped.resources["hugepageLimits"] = [{"pageSize": "2MB", "limit": 4 * MEBIBYTE}]
-        runtime.launch(scoped, "sleep", "1000", **SYSTEMD)
-        assert cgroups.read(runtime.pid(scoped), "", "", "hugetlb.2MB.max") == str(4 * MEBIBYTE)
-
-    def test_of_devices_hold(self, runtime, scoped):
-        scoped.linux["devices"] = [
-            {"path": "/dev/loop-control", "type": "c", "major": 10, "minor": 237},
-            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229},
-        ]
-        scoped.resources["devices"].append(
-            {"allow": True, "type": "c", "major": 10, "minor": 237, "access": "r"}
-        )
-        runtime.launch(scoped, "sleep", "1000", **SYSTEMD)
-        for part, expected in (
-            (": < /dev/loop-control && echo may", "may"),
-            (": > /dev/loop-control", "Operation not permitted"),
-            (": < /dev/fuse", "Operation not permitted"),
-        ):
-            done = runtime.exec(scoped, "sh", "-c", part)
-            assert expected in done.stdout + done.stderr, done
 
 
 @needs_systemd

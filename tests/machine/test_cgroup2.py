@@ -26,7 +26,9 @@ HANDFUL = (
     "test_devices.py::test_what_is_denied_is_denied_by_the_kernel",
     "test_exec.py::test_it_is_in_the_containers_namespaces_and_cgroups",
     "test_pause.py",
-    "test_systemd.py::TestLimits",
+    "test_systemd_limits.py::TestLimits::test_are_in_the_files_and_in_the_unit",
+    "test_systemd_limits.py::TestLimits::test_are_updated_in_both",
+    "test_systemd_limits.py::TestLimits::test_of_devices_hold",
     "test_systemd.py::TestScope::test_is_where_systemd_would_look_for_it",
     "test_systemd.py::TestScope::test_is_entered_by_exec",
 )

@@ -52,12 +52,18 @@ CGROUP2 = cgroup2_root()
 PURE_CGROUP2 = CGROUP2 is not None and not CGROUP1
 CAP_SYS_RESOURCE = 24
 
+# Of the runs that name none themselves; settings for tests, as in README.md
+MANAGER = os.environ.get("PYRUNC_TEST_CGROUP_MANAGER", "cgroupfs")
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 needs_cgroup1 = pytest.mark.skipif(not CGROUP1, reason="this host has no cgroup v1")
 needs_cgroup2 = pytest.mark.skipif(not PURE_CGROUP2, reason="the controllers of this host are in cgroup v1")
 _HAS_SYSTEMD = os.path.isdir("/run/systemd/system")
 needs_systemd = pytest.mark.skipif(not _HAS_SYSTEMD, reason="systemd isn't the init here")
 without_systemd = pytest.mark.skipif(_HAS_SYSTEMD, reason="systemd is the init here")
+needs_cgroupfs = pytest.mark.skipif(
+    MANAGER != "cgroupfs", reason="of cgroups that the runtime makes itself: systemd has names of its own"
+)
 needs_x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the machine code is for x86_64")
 needs_sys_resource = pytest.mark.skipif(
     not bounding_capabilities() >> CAP_SYS_RESOURCE & 1, reason="root here lacks CAP_SYS_RESOURCE"

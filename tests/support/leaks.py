@@ -25,7 +25,10 @@ def become_subreaper() -> None:
 def children() -> set[int]:
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
-        found.update(int(pid) for pid in (task / "children").read_text().split())
+        try:
+            found.update(int(pid) for pid in (task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):  # a thread that has just ended, such as a timer's
+            continue
     return found
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from support import fields, leaks
+from support import fields, host, leaks
 from support.bundle import Bundle
 from support.waiting import until
 
@@ -106,7 +106,7 @@ class Runtime:
     # -- any command ---------------------------------------------------------------------------------
 
     def argv(self, *arguments: object, before: Sequence[object] = ()) -> list[str | bytes]:
-        words = (self.command, "--root", self.root, *before, *arguments)
+        words = (self.command, "--root", self.root, *_manager(before), *before, *arguments)
         return [word if isinstance(word, bytes) else str(word) for word in words]
 
     def popen(
@@ -260,6 +260,12 @@ class Runtime:
 
         until(finished, f"delete --force {name}", 2 * TIMEOUT_SECONDS)
         assert deleting.returncode == 0, err.read_text()
+
+
+def _manager(before: Sequence[object]) -> tuple[str, ...]:
+    """Who makes the cgroups, where the whole run is of systemd's and the test doesn't say."""
+    says = any("cgroup" in str(word) for word in before)
+    return ("--systemd-cgroup",) if host.MANAGER == "systemd" and not says else ()
 
 
 def _id(container: Bundle | str) -> str:

@@ -310,7 +310,7 @@ def test_oom_is_noticed(box):
 
 def update(box, resources: Resources) -> None:
     current = read_existing(files_to_read(resources, box.paths))
-    for op in plan_update(resources, box.layout, box.paths, current):
+    for op in plan_update(resources, box.layout, box.paths, current)[0]:
         apply.write_cgroup(op)
 
 

@@ -22,7 +22,7 @@ V2_PATHS = (("", "/c/box"),)
 
 def update(layout, resources, current=None):
     paths = V2_PATHS if layout is V2 else V1_PATHS
-    return [(op.path, op.value) for op in plan_update(resources, layout, paths, current or {})]
+    return [(op.path, op.value) for op in plan_update(resources, layout, paths, current or {})[0]]
 
 
 def test_only_what_is_named_is_written():
@@ -77,7 +77,7 @@ def test_every_value_that_a_plan_depends_on_is_asked_for():
             {path: "3 100" if path.endswith("cpu.max") else "3" for path in files_to_read(everything, paths)}
         )
         current.allowed = set(current)
-        assert plan_update(everything, layout, paths, current)
+        assert plan_update(everything, layout, paths, current)[0]
 
 
 def test_one_of_quota_and_period_keeps_the_other():

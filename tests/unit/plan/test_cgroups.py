@@ -206,7 +206,6 @@ def test_what_v2_has_no_word_for_is_a_warning():
     )
     assert [pointer for pointer, _ in plan(V2, resources=resources).warnings] == [
         "/linux/resources/network/classID",
-        "/linux/resources/memory/kernel",
         "/linux/resources/memory/swappiness",
         "/linux/resources/memory/disableOOMKiller",
         "/linux/resources/cpu/realtimeRuntime",
