@@ -1,0 +1,263 @@
+"""What the README tells a user to type and to put into files, done exactly so.
+
+It happens on a machine of the test's own: a network, /run and /var/lib that are empty, and an /etc and a
+/usr/local where what is written vanishes. So every path stays as the README has it, and nothing is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import jsonschema
+import pytest
+import yaml
+from support import dockerd, image, leaks
+from support.bundle import PREFIX, make_rootfs
+from support.caller import Caller, own_directory, own_machine
+from support.runtime import CHECKOUT
+from support.waiting import until
+
+README = (CHECKOUT / "README.md").read_text()
+NAMESPACE = f"{PREFIX}ctr-{os.getpid()}"
+IMAGE = "docker.io/library/alpine:latest"
+# What this host needs beyond a user's: no limit above its own, no journald, a file system that it can have.
+HOST_CONF = (
+    '[containers]\nlog_driver = "k8s-file"\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n'
+    '[engine]\nevents_logger = "file"\ncgroup_manager = "cgroupfs"\n'
+)
+STORAGE_CONF = (
+    '[storage]\ndriver = "vfs"\ngraphroot = "/var/lib/containers/storage"\nrunroot = "/run/storage"\n'
+)
+
+# Of the API reference of node.k8s.io/v1; a handler is a DNS label, a name a subdomain (RFC 1123).
+RUNTIME_CLASS = {
+    "type": "object",
+    "required": ["apiVersion", "kind", "metadata", "handler"],
+    "additionalProperties": False,
+    "properties": {
+        "apiVersion": {"const": "node.k8s.io/v1"},
+        "kind": {"const": "RuntimeClass"},
+        "metadata": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {"name": {"type": "string", "pattern": r"^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$"}},
+        },
+        "handler": {"type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"},
+        "overhead": {"type": "object"},
+        "scheduling": {"type": "object"},
+    },
+}
+
+
+def section(title: str) -> str:
+    (found,) = re.findall(rf"^### {title}\n(.*?)(?=^##)", README, re.M | re.S)
+    return found
+
+
+class Block(NamedTuple):
+    language: str
+    text: str
+    before: str  # what the section says until there
+
+
+def blocks(title: str) -> list[Block]:
+    """The fenced blocks of a section."""
+    pieces = re.split(r"^```(.*)\n", section(title), flags=re.M)
+    said, found = pieces[0], []
+    for language, text, _, after in zip(*(pieces[n::4] for n in range(1, 5)), strict=True):
+        found.append(Block(language, text, said))
+        said += after
+    return found
+
+
+def commands(title: str) -> list[str]:
+    """What a user types in each block of a section, as one script."""
+    return [re.sub("^# ", "", block.text, flags=re.M) for block in blocks(title) if not block.language]
+
+
+def files(title: str) -> dict[str, str]:
+    """What a section wants in which file: the name of one that was last said before the block."""
+    return {
+        re.findall(r"`(/etc/[^`]+)`", block.before)[-1]: block.text
+        for block in blocks(title)
+        if block.language in ("toml", "json")
+    }
+
+
+def manifests() -> str:
+    (found,) = (block.text for block in blocks("Kubernetes") if block.language == "yaml")
+    return found
+
+
+class Machine(Caller):
+    """A shell on the machine, and a note of every call of the runtime that is made there."""
+
+    def __init__(self, words: tuple[str, ...], path: Path) -> None:
+        env = {
+            "PATH": f"/usr/local/bin:{dockerd.SEARCH_PATH}", "HOME": str(path), "LANG": "C.UTF-8",
+            "CONTAINERD_NAMESPACE": NAMESPACE,  # it becomes a cgroup's name
+        }  # fmt: skip
+        super().__init__([*words, "sh", "-euc"], env)
+        self.path = path
+
+    def write(self, name: str, text: str) -> None:
+        self.ok('mkdir -p "$(dirname "$0")"; cat >"$0"', name, input=text)
+
+    def verbs(self) -> list[str]:
+        """The verbs that the runtime was called with since last asked."""
+        text = (self.path / "calls").read_text() if (self.path / "calls").exists() else ""
+        (self.path / "calls").write_text("")
+        known = "create|start|run|exec|kill|delete"
+        return [verb for line in text.splitlines() for verb in re.findall(rf" ({known})(?= )", line)[:1]]
+
+    @contextlib.contextmanager
+    def running(self, daemon: str, ready: str) -> Iterator[None]:
+        """A daemon of the machine, from when the command `ready` succeeds."""
+        with (self.path / "daemon.log").open("wb") as log:
+            process = subprocess.Popen(
+                [*self.base, f"exec {daemon}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env
+            )
+        try:
+            until(lambda: process.poll() is not None or self(ready).returncode == 0, f"{ready}", 60)
+            assert process.poll() is None, (self.path / "daemon.log").read_text()[-2000:]
+            yield
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def overlay(path: Path, directory: str) -> list[str]:
+    above = path / "above" / directory.strip("/").replace("/", "-")
+    layers = f"lowerdir={directory},upperdir={above}/upper,workdir={above}/work"
+    return [f"mkdir -p {above}/upper {above}/work", f"mount -t overlay overlay -o {layers} {directory}"]
+
+
+@pytest.fixture
+def machine(runtime_command: str) -> Iterator[Machine]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    with own_directory() as path:
+        (path / "above").mkdir()
+        prepare = [f"mount -t tmpfs tmpfs {path}/above", "mount -t tmpfs tmpfs /var/lib"]
+        prepare += [*overlay(path, "/etc"), *overlay(path, "/usr/local")]
+        image.write_layout(
+            make_rootfs(path / "rootfs"), path / "image.tar", IMAGE, {"Cmd": ["sh"], "Env": ["PATH=/bin"]}
+        )
+        image.tar_of(path / "rootfs", path / "rootfs.tar")
+        with own_machine(*prepare) as words:
+            made = Machine(words, path)
+            script = f'#!/bin/sh\necho " $*" >>{path}/calls\nexec {runtime_command} "$@"\n'
+            made.write("/usr/local/bin/pyrunc", script)
+            made.ok("chmod 755 /usr/local/bin/pyrunc")
+            yield made
+    for cgroup in (*leaks.cgroups(dockerd.CGROUP), *leaks.cgroups(NAMESPACE)):
+        cgroup.rmdir()
+
+
+@pytest.fixture
+def containers(machine: Machine) -> Machine:
+    """What podman and buildah share, with the image."""
+    made = machine
+    made.write("/etc/containers/containers.conf", "")
+    made.write("/etc/containers/containers.conf.d/host.conf", HOST_CONF)
+    made.write("/etc/containers/storage.conf", STORAGE_CONF)
+    return made
+
+
+def need(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program, path=dockerd.SEARCH_PATH) is None:
+            pytest.skip(f"{program} is not installed")
+
+
+def test_podman(containers):
+    need("podman")
+    machine = containers
+    machine.ok(f"podman import --change ENV=PATH=/bin {machine.path}/rootfs.tar {IMAGE}")
+    once, ever = commands("podman")
+    assert machine.ok(once) == "hello\n"
+    assert machine.verbs()[:2] == ["create", "start"]
+    for name, text in files("podman").items():
+        machine.write(name, text)
+    assert machine.ok(ever) == "/usr/local/bin/pyrunc\nhello\n"
+    assert machine.verbs()[:2] == ["create", "start"]
+    failed = machine("podman run --rm alpine no-such")
+    assert failed.returncode == 127, failed
+    assert "--log-format=json" in (machine.path / "calls").read_text()
+
+
+def test_buildah(containers):
+    need("buildah")
+    machine = containers
+    machine.ok(
+        f'c=$(buildah from --name base scratch); buildah add "$c" {machine.path}/rootfs.tar /; '
+        f'buildah config --cmd sh "$c"; buildah commit "$c" {IMAGE}; buildah rm "$c"'
+    )
+    machine.verbs()
+    (script,) = commands("buildah")
+    assert machine.ok(script).splitlines()[0] == "hello"
+    assert machine.verbs()[:2] == ["create", "start"]
+
+
+def test_docker(machine):
+    if missing := dockerd.missing():
+        pytest.skip(f"not found: {missing} (tools/unpack docker.io fetches what isn't installed)")
+    for name, text in files("Docker").items():
+        machine.write(name, text)
+    with machine.running(f"dockerd --cgroup-parent /{dockerd.CGROUP}", "docker version"):
+        machine.ok(f"docker import {machine.path}/rootfs.tar alpine")
+        (script,) = commands("Docker")
+        assert machine.ok(script) == "hello\n"
+        assert machine.verbs()[:2] == ["create", "start"]
+
+
+def test_containerd(machine):
+    need("containerd", "ctr", "containerd-shim-runc-v2")
+    for name, text in files("containerd").items():
+        machine.write(name, text)
+    with machine.running("containerd", "ctr version"):
+        machine.ok(f"ctr image import {machine.path}/image.tar")
+        (script,) = commands("containerd")
+        assert machine.ok(script) == "hello\n"
+        assert machine.verbs()[:2] == ["create", "start"]
+        plugins = machine.ok("ctr plugin list")
+        assert re.search(r"io.containerd.grpc.v1 +cri +.* ok", plugins), plugins
+        dump = tomllib.loads(machine.ok("containerd config dump"))
+    runtimes = dump["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"]
+    assert runtimes["pyrunc"]["options"]["BinaryName"] == "/usr/local/bin/pyrunc"
+    assert "runc" in runtimes
+
+
+def test_the_runtime_class_is_what_the_configurations_call_it():
+    runtime_class, pod = yaml.safe_load_all(manifests())
+    jsonschema.validate(runtime_class, RUNTIME_CLASS)
+    assert pod["spec"]["runtimeClassName"] == runtime_class["metadata"]["name"]
+    (containerd,) = (tomllib.loads(text) for text in files("containerd").values())
+    runtimes = containerd["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"]
+    assert runtime_class["handler"] in runtimes
+    (crio,) = (tomllib.loads(text) for text in files("CRI-O").values())
+    assert runtime_class["handler"] in crio["crio"]["runtime"]["runtimes"]
+
+
+def test_the_pod_of_the_manifest(containers):
+    """podman plays the Pod, as it is; it knows no RuntimeClass."""
+    need("podman", "catatonit")
+    machine = containers
+    for name, text in files("podman").items():
+        machine.write(name, text)
+    machine.ok(
+        f"podman import --change ENV=PATH=/bin {machine.path}/rootfs.tar docker.io/library/busybox:latest"
+    )
+    machine.write("/root/hello.yaml", manifests())
+    machine.ok("podman play kube --log-driver k8s-file /root/hello.yaml")
+    assert machine.ok("podman wait hello-hello; podman logs hello-hello") == "0\nhello\n"
+    assert machine.verbs().count("create") == 2
+    machine.ok("podman pod rm --force --all --time 0")
