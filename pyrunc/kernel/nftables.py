@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-NUMERIC_PROTOCOL = 1 << 5  # NFT_CTX_OUTPUT_NUMERIC_PROTO: 6 for tcp, whatever /etc/protocols calls it
+NUMERIC_PROTOCOL = 1 << 7  # NFT_CTX_OUTPUT_NUMERIC_PROTO: 6 for tcp, whatever /etc/protocols calls it
 _LIBRARY = "libnftables.so.1"
 
 

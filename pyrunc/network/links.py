@@ -13,6 +13,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from pyrunc.errors import CONFLICT, INTERNAL, PyruncError
 from pyrunc.network import plan
+from pyrunc.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ def _create_veth(route: Any, op: plan.CreateVeth, namespace_fd: int) -> None:
         route.brport("set", index=_index(route, op.name), isolated=1)
 
 
+def set_hairpin(name: str) -> None:
+    """The bridge passes on to this port what came from it: with bridge-nf-call-iptables that is the way of a
+    container to itself by a published port. Others are spared the echo of what they send to all."""
+    with _telling(plan.LinkOp(name=name)), opened() as route:
+        route.brport("set", index=_index(route, name), mode=1)
+
+
 def create_veth(op: plan.CreateVeth, namespace_fd: int) -> None:
     """A pair of the same name is what a crash has left, and goes first. Raises PyruncError."""
     with _telling(op), opened() as route:
@@ -91,11 +99,9 @@ def _set_default_route(route: Any, op: plan.SetDefaultRoute) -> None:
 
 
 def _remove_default_route(route: Any, op: plan.RemoveDefaultRoute) -> None:
-    try:
-        route.route("del", dst="default")
-    except NetlinkError as error:
-        if error.code != errno.ESRCH:
-            raise
+    for item in list(route.get_routes(family=_IPV4, table=_MAIN_TABLE)):
+        if item["dst_len"] == 0:
+            route.route("del", dst="0.0.0.0/0", oif=item.get_attr("RTA_OIF"))
 
 
 _DO: dict[type, Callable[[Any, Any], None]] = {
@@ -159,14 +165,28 @@ def remove(names: Iterable[str], group: int) -> None:
                     _remove(route, name)
 
 
-def names_in_group(group: int) -> dict[str, str]:
-    """Links of ours on the host's side: name -> kind ("bridge", "veth")."""
-    found = {}
+class Link(Record):
+    """A link on the host's side."""
+
+    name: str
+    kind: str  # "bridge", "veth"
+    master: str  # the bridge that it is a port of, or ""
+
+
+def links_in_group(group: int) -> dict[str, Link]:
+    """Those of ours, by name."""
     with opened() as route:
-        for link in route.get_links():
-            if link.get_attr("IFLA_GROUP") == group:
-                found[link.get_attr("IFLA_IFNAME")] = link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or ""
-    return found
+        everything = list(route.get_links())
+    names = {item["index"]: str(item.get_attr("IFLA_IFNAME")) for item in everything}
+    return {
+        names[item["index"]]: Link(
+            name=names[item["index"]],
+            kind=item.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or "",
+            master=names.get(item.get_attr("IFLA_MASTER"), ""),
+        )
+        for item in everything
+        if item.get_attr("IFLA_GROUP") == group
+    }
 
 
 def routed_subnets() -> tuple[str, ...]:

@@ -21,7 +21,7 @@ The chain `user` is passed first by all of this traffic. It is for the administr
 
 from __future__ import annotations
 
-from pyrunc.network.model import ISOLATED, NAT_UNPROTECTED
+from pyrunc.network.model import NAT_UNPROTECTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ _PORT = "inet_proto . inet_service"
 _OF_NETWORKS = {
     "bridges": "set ifname",
     "neighbours": "set ifname . ifname",  # twice the same bridge: its containers reach each other
-    "loops": "set ifname . ifname",  # twice the same bridge, of every network
     "internal": "set ifname",
     "open": "set ifname",
     "sources": "map ipv4_addr : verdict; flags interval",
@@ -76,7 +75,6 @@ _CHAINS = {
     "postrouting": (
         "nat hook postrouting priority srcnat",
         (
-            "ct status dnat iifname . oifname @loops masquerade",
             "ip saddr 127.0.0.0/8 oifname @bridges masquerade",
             "ip saddr vmap @sources",
         ),
@@ -139,32 +137,34 @@ def _chain_of(network: Network) -> str:
 def _elements(network: Network) -> dict[str, str]:
     """Set or map -> the element of this network in it."""
     device = f'"{network.bridge}"'
-    elements = {"bridges": device, "loops": f"{device} . {device}"}
+    elements = {"bridges": device, "sources": network.subnet}
     if network.icc:
         elements["neighbours"] = f"{device} . {device}"
     if network.internal:
         elements["internal"] = device
     elif network.gateway_mode == NAT_UNPROTECTED:
         elements["open"] = device
-    if network.masquerade and not network.internal and network.gateway_mode != ISOLATED:
-        elements["sources"] = network.subnet
     return elements
 
 
 def add_network(table: str, network: Network) -> str:
     """Its elements, and the chain which says what address it leaves with. Does no harm if it is there."""
     chain, elements = _chain_of(network), _elements(network)
-    leave = f"snat to {network.host_address}" if network.host_address else "masquerade"
-    lines = [
-        f"add chain ip {table} {chain}",
-        f"flush chain ip {table} {chain}",
-        f'add rule ip {table} {chain} oifname "{network.bridge}" return',
-        f"add rule ip {table} {chain} {leave}",
-    ]
-    if "sources" in elements:
-        elements["sources"] += f" : jump {chain}"
+    elements["sources"] += f" : jump {chain}"
+    lines = [f"add chain ip {table} {chain}", f"flush chain ip {table} {chain}"]
+    lines += [f"add rule ip {table} {chain} {rule}" for rule in _leaving(network)]
     lines += [f"add element ip {table} {name} {{ {element} }}" for name, element in elements.items()]
     return "\n".join(lines) + "\n"
+
+
+def _leaving(network: Network) -> tuple[str, ...]:
+    """What becomes of a packet of this network's that goes somewhere. By its address and not by the device
+    that it came from, which is not known where a bridge passes it on (bridge-nf-call-iptables)."""
+    own = f'oifname "{network.bridge}"'
+    stays = (f"{own} ct status dnat masquerade", f"{own} return")
+    if not network.masquerade:
+        return stays
+    return (*stays, f"snat to {network.host_address}" if network.host_address else "masquerade")
 
 
 def remove_network(table: str, network: Network) -> str:
@@ -246,16 +246,19 @@ class Published:
 
 
 def list_ports(table: str) -> str:
-    return "".join(f"list map ip {table} {name}\n" for name in PORT_MAPS)
+    """All of the table: nft 1.0 answers no more than one question about a map at a time."""
+    return f"list table ip {table}\n"
 
 
 def parse_ports(text: str) -> list[Published]:
-    """What `list_ports` prints: a line `map NAME {` and elements `KEY : TARGET` with commas between them."""
+    """Of what `list_ports` prints the port maps: `map NAME {`, and elements `KEY : TARGET` with commas."""
     found: list[Published] = []
     for block in text.split("\tmap ")[1:]:
         name = block.split(" ", 1)[0]
-        _, _, elements = block.partition("elements = {")
-        for element in elements.partition("}")[0].split(","):
+        if name not in PORT_MAPS:
+            continue
+        _, _, elements = block.partition("}")[0].partition("elements = {")
+        for element in elements.split(","):
             key, separator, target = element.partition(" : ")
             if separator:
                 found.append(Published(name, key.strip(), target.strip()))

@@ -59,7 +59,7 @@ def _create_bridge(site: Site, network: Network) -> None:
 def remove_network(site: Site, network: Network) -> None:
     """With the last one our table goes. The network has no endpoint any more: the caller sees to that."""
     links.remove((network.bridge,), site.link_group)
-    if "bridge" not in links.names_in_group(site.link_group).values():
+    if not any(link.kind == "bridge" for link in links.links_in_group(site.link_group).values()):
         nft.run(rules.without_table(site.table), f"remove network {network.name}")
         return
     what = f"remove network {network.name}"
@@ -135,6 +135,7 @@ def publish(site: Site, state: Sandbox) -> None:
     unpublish(site, state)
     if way_out is None:
         return
+    links.set_hairpin(way_out.endpoint.host_interface)
     try:
         nft.run(rules.publish(site.table, way_out.endpoint.address, wanted), "publish ports")
     except PyruncError as error:
@@ -171,7 +172,7 @@ def reconcile(site: Site, networks: Iterable[Network], sandboxes: Iterable[Sandb
     published ports. What is in order is left in peace, what is ours but not recorded goes. `sandboxes` are
     those of containers that run or are about to. Raises PyruncError."""
     networks, sandboxes = list(networks), list(sandboxes)
-    there = links.names_in_group(site.link_group)
+    there = links.links_in_group(site.link_group)
     wanted = {item.bridge for item in networks}
     wanted.update(item.endpoint.host_interface for state in sandboxes for item in state.attachments)
     links.remove([name for name in there if name not in wanted], site.link_group)
@@ -198,13 +199,18 @@ def _everything(site: Site, networks: Sequence[Network], sandboxes: Sequence[San
     return "".join(text)
 
 
-def _reconcile_sandbox(site: Site, state: Sandbox, there: dict[str, str]) -> None:
-    """An end that is there has its other end in the sandbox, where nobody but us puts one, unless the
-    container itself has removed what was its own."""
+def _reconcile_sandbox(site: Site, state: Sandbox, there: dict[str, links.Link]) -> None:
+    """An endpoint is in order if its end is a port of its bridge: the other one is in the sandbox then, where
+    nobody but us has put it, unless the sandbox itself was lost."""
+    was_there = sandbox.is_there(sandbox.path_of(site, state.container_id))
     create_sandbox(site, state.container_id)
     for attachment in state.attachments:
-        if attachment.endpoint.host_interface not in there:
+        end = there.get(attachment.endpoint.host_interface)
+        if not was_there or end is None or end.master != attachment.network.bridge:
             connect(site, state, attachment)
+    way_out = plan.gateway_of(state.attachments)
+    if way_out is not None and any(item.endpoint.ports for item in state.attachments):
+        links.set_hairpin(way_out.endpoint.host_interface)
 
 
 def _remove_sandboxes(site: Site, wanted: set[str]) -> None:
@@ -219,7 +225,7 @@ def _remove_sandboxes(site: Site, wanted: set[str]) -> None:
 
 def residue(site: Site) -> tuple[str, ...]:
     """Everything of ours that is there: for tests, and for whoever wants to be sure."""
-    found = [f"{kind} {name}" for name, kind in links.names_in_group(site.link_group).items()]
+    found = [f"{link.kind} {link.name}" for link in links.links_in_group(site.link_group).values()]
     try:
         nft.run(f"list table ip {site.table}\n", "list the packet filter")
         found.append(f"nftables table ip {site.table}")

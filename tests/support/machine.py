@@ -41,15 +41,18 @@ class Machine:
         for line in (f"addr add {WORLD}/24 dev eth0", "link set eth0 up", "link set lo up"):
             self.world.run("ip", *line.split())
 
+    def filter_bridges(self, wanted: bool) -> None:
+        """bridge-nf-call-iptables: do packets between ports of a bridge pass the filter, too? Where it is on,
+        as it is by default once the module is there, they take other ways through the filter."""
+        self.host.run("sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={int(wanted)}")
+
     def identity(self) -> str:
         return f"{next(self._numbers):012x}" + "0" * 52
 
     def network(self, name: str = "bridge", subnet: str = "172.17.0.0/16", **fields: object) -> Network:
         number = self.identity()
-        network = Network(
-            id=number, name=name, subnet=subnet, bridge=bridge_name(number),
-            gateway=ipam.choose_gateway(subnet), **fields,
-        )  # fmt: skip
+        given = {"bridge": bridge_name(number), "gateway": ipam.choose_gateway(subnet), **fields}
+        network = Network(id=number, name=name, subnet=subnet, **given)
         self.networks.append(network)
         with self.host.entered():
             wiring.create_network(self.site, network)
