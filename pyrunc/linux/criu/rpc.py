@@ -1,4 +1,4 @@
-"""The messages of criu's RPC that we need, as tables, and protobuf's wire format for them. No I/O.
+"""The messages of criu's RPC that we need, as tables. No I/O.
 
 The names and numbers are those of criu's rpc.proto. A message is a dict of those of its fields that are set:
 to criu, a number that is 0 and one that is missing are not the same.
@@ -6,17 +6,16 @@ to criu, a number that is 0 and one that is missing are not the same.
 
 from __future__ import annotations
 
+from pyrunc import protowire
 from pyrunc.errors import INTERNAL, PyruncError
-from pyrunc.record import Record
+from pyrunc.protowire import BOOL, INT, TEXT, Field
+from pyrunc.protowire import encode as encode
+from pyrunc.protowire import table as _table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
-
-BOOL, INT, TEXT = "bool", "int", "text"
-_VARINT, _EIGHT_BYTES, _DELIMITED, _FOUR_BYTES = 0, 1, 2, 5
-_WORD = (1 << 64) - 1
 
 # What is asked for, and answered (criu_req_type)
 DUMP, RESTORE, PRE_DUMP, NOTIFY, FEATURE_CHECK, VERSION = 1, 2, 4, 6, 9, 10
@@ -28,21 +27,6 @@ NAMES = {
     FEATURE_CHECK: "FEATURE_CHECK",
     VERSION: "VERSION",
 }
-
-
-class Field(Record):
-    """`kind`: BOOL, INT, TEXT, or the table of a message; a field that is `many` is a tuple."""
-
-    number: int
-    kind: Any
-    many: bool = False
-
-
-def _table(**fields: tuple[int, Any] | tuple[int, Any, bool]) -> dict[str, Field]:
-    return {
-        name: Field(number=entry[0], kind=entry[1], many=len(entry) == 3) for name, entry in fields.items()
-    }
-
 
 _PAGE_SERVER = _table(address=(1, TEXT), port=(2, INT), pid=(3, INT), fd=(4, INT))
 _EXTERNAL_MOUNT = _table(key=(1, TEXT), val=(2, TEXT))
@@ -105,93 +89,11 @@ RESPONSE = _table(
 )
 
 
-def encode(table: Mapping[str, Field], message: Mapping[str, Any]) -> bytes:
-    """Raises KeyError for a name that `table` doesn't have."""
-    parts = []
-    for name, value in message.items():
-        field = table[name]
-        parts += [_encode_field(field, item) for item in (value if field.many else (value,))]
-    return b"".join(parts)
-
-
-def _encode_field(field: Field, value: Any) -> bytes:
-    if field.kind in (BOOL, INT):  # a number below zero is written as one of 64 bits
-        return _encode_varint(field.number << 3 | _VARINT) + _encode_varint(int(value) & _WORD)
-    data: bytes = (
-        value.encode("utf-8", "surrogateescape") if field.kind == TEXT else encode(field.kind, value)
-    )
-    return _encode_varint(field.number << 3 | _DELIMITED) + _encode_varint(len(data)) + data
-
-
-def _encode_varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; all but the last have the eighth bit set."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def decode(table: Mapping[str, Field], data: bytes) -> dict[str, Any]:
     """The fields that are set and that `table` knows; a newer criu's other ones are left out.
 
     Raises PyruncError INTERNAL for what is no message."""
-    by_number = {field.number: (name, field) for name, field in table.items()}
-    found: dict[str, Any] = {}
-    for number, raw in _walk(data):
-        if number not in by_number:
-            continue
-        name, field = by_number[number]
-        value = _decode_value(field, raw)
-        found[name] = (*found.get(name, ()), value) if field.many else value
-    return found
-
-
-def _decode_value(field: Field, raw: int | bytes) -> Any:
-    is_number = field.kind in (BOOL, INT)
-    if is_number is not isinstance(raw, int):
-        raise _malformed()
-    if isinstance(raw, int):
-        if field.kind == BOOL:
-            return bool(raw)
-        return raw - (1 << 64) if raw >> 63 else raw
-    return raw.decode("utf-8", "surrogateescape") if field.kind == TEXT else decode(field.kind, raw)
-
-
-def _walk(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """(number, varint or bytes) of each field."""
-    at = 0
-    while at < len(data):
-        key, at = _decode_varint(data, at)
-        kind = key & 7
-        if kind == _VARINT:
-            value, at = _decode_varint(data, at)
-            yield key >> 3, value
-            continue
-        if kind == _DELIMITED:
-            length, at = _decode_varint(data, at)
-        elif kind in (_EIGHT_BYTES, _FOUR_BYTES):
-            length = 8 if kind == _EIGHT_BYTES else 4
-        else:
-            raise _malformed()
-        if at + length > len(data):
-            raise _malformed()
-        yield key >> 3, data[at : at + length]
-        at += length
-
-
-def _decode_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(data) and shift < 70:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & _WORD, at
-        shift += 7
-    raise _malformed()
-
-
-def _malformed() -> PyruncError:
-    return PyruncError(INTERNAL, "criu sent what is no message of its protocol")
+    try:
+        return protowire.decode(table, data)
+    except protowire.Malformed:
+        raise PyruncError(INTERNAL, "criu sent what is no message of its protocol") from None

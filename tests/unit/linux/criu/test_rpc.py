@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 
 from pyrunc.errors import PyruncError
 from pyrunc.linux.criu import rpc
+from pyrunc.protowire import BOOL, INT, TEXT, Field
 
 _VALUES = {
-    rpc.BOOL: st.booleans(),
-    rpc.INT: st.integers(-(1 << 31), (1 << 31) - 1),
-    rpc.TEXT: st.text(max_size=40),
+    BOOL: st.booleans(),
+    INT: st.integers(-(1 << 31), (1 << 31) - 1),
+    TEXT: st.text(max_size=40),
 }
 
 
-def messages(table: dict[str, rpc.Field]) -> st.SearchStrategy[dict[str, Any]]:
+def messages(table: dict[str, Field]) -> st.SearchStrategy[dict[str, Any]]:
     """With a few of the fields each: all of them at once take long to make."""
     fields = {}
     for name, field in table.items():
