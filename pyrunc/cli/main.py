@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 DEFAULT_ROOT = "/run/pyrunc"
+SHIMS = "@shims"  # below the state root; no container can have that name
 
 # In the order in which help lists them. Each is a module of pyrunc.cli.commands with COMMAND and main().
 COMMANDS = (
     "run", "create", "start", "state", "kill", "delete", "exec", "list", "ps", "pause", "resume", "update",
-    "events", "spec", "validate", "plan", "features", "checkpoint", "restore", "completion", "help",
+    "events", "spec", "validate", "plan", "features", "checkpoint", "restore", "logs", "wait", "attach",
+    "shim", "completion", "help",
 )  # fmt: skip
 _ALIASES = {"h": "help"}
 _UNKNOWN_COMMAND_CODE = 3
@@ -56,10 +58,11 @@ PROGRAM = Command(
 
 class Settings(Record):
     """What the global options say. `is_default_root`: nobody asked for this one by name, so it need not
-    exist."""
+    exist. `is_shim`: it is a container's shim that calls, and no other has to be asked."""
 
     state_root: str
     is_default_root: bool = True
+    is_shim: bool = False
     cgroup_manager: str = "cgroupfs"
     rootless: str = "auto"
 
@@ -132,6 +135,19 @@ def find(name: str) -> Any:
     if name not in COMMANDS:
         raise UsageError(f"No help topic for '{name}'", unknown=name, is_unknown_command=True)
     return load(f"pyrunc.cli.commands.{name}")
+
+
+def shims_of(settings: Settings, container_id: str) -> Any:
+    """The module `cli.shims` for a container that has a shim, or had one; else None, for one system call."""
+    if settings.is_shim or not posix.access(f"{settings.state_root}/{SHIMS}/{container_id}", posix.F_OK):
+        return None
+    return load("pyrunc.cli.shims")
+
+
+def ask_shim(settings: Settings, container_id: str, verb: str, **arguments: Any) -> bool:
+    """True: the container has a shim, and that has done it."""
+    shims = shims_of(settings, container_id)
+    return shims is not None and shims.ask(settings, container_id, verb, arguments)
 
 
 def version_text() -> str:

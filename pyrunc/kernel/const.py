@@ -194,6 +194,9 @@ MSG_NOSIGNAL = 0x4000
 MSG_PEEK, MSG_TRUNC = 0x2, 0x20
 MSG_CMSG_CLOEXEC = 0x40000000
 
+# inotify(7)
+IN_MODIFY, IN_MOVED_TO, IN_CREATE, IN_DELETE_SELF = 0x2, 0x80, 0x100, 0x400
+
 # System call numbers. Those from 424 on are the same everywhere; aarch64's older ones are those of
 # asm-generic, which riscv64 and loongarch64 share.
 _COMMON = {
@@ -214,6 +217,8 @@ _COMMON = {
 _GENERIC = {
     **_COMMON,
     "dup3": 24,
+    "inotify_init1": 26,
+    "inotify_add_watch": 27,
     "rt_sigaction": 134,
     "fcntl": 25,
     "ioprio_set": 30,
@@ -308,10 +313,12 @@ SYSCALLS = {
         "set_mempolicy": 238,
         "keyctl": 250,
         "ioprio_set": 251,
+        "inotify_add_watch": 254,
         "openat": 257,
         "unshare": 272,
         "accept4": 288,
         "dup3": 292,
+        "inotify_init1": 294,
         "prlimit64": 302,
         "setns": 308,
         "sched_setattr": 314,

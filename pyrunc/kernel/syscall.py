@@ -169,6 +169,17 @@ def faccessat2(dir_fd: int, path: str | bytes, mode: int, flags: int) -> None:
     call("faccessat2", dir_fd, path_bytes(path), mode, flags)
 
 
+def inotify_init() -> int:
+    """inotify_init1(2): a descriptor that can be read when something has happened; non-blocking and
+    close-on-exec."""
+    return call("inotify_init1", posix.O_NONBLOCK | posix.O_CLOEXEC)
+
+
+def inotify_add_watch(fd: int, path: str, mask: int) -> None:
+    """inotify_add_watch(2): IN_* of `mask` happening to `path`, or in it."""
+    call("inotify_add_watch", fd, path_bytes(path), mask)
+
+
 def filesystem_magic(fd: int) -> int:
     """fstatfs(2): the f_type of the filesystem that `fd` lies on."""
     data = buffer(120)

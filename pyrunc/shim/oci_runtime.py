@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     Done: TypeAlias = Callable[["Outcome"], object]
 
+KEPT = 3  # where `keep_only` leaves the one descriptor more
 _ABOVE_STREAMS = 10
 _NOT_EXECUTED = 127
 _SEEK_SET = 0
@@ -104,19 +105,24 @@ class Call:
 
 
 class Door:
-    """To one runtime with one state root. `work`: a directory for files that live as long as a call."""
+    """To one runtime with one state root. `work`: a directory for files that live as long as a call.
+    `oom_score`: the oom_score_adj (proc(5)) that containers begin with, where ours is another."""
 
-    def __init__(self, loop: Loop, reaper: Reaper, work: str, settings: RuntimeSettings) -> None:
+    def __init__(
+        self, loop: Loop, reaper: Reaper, work: str, settings: RuntimeSettings, oom_score: str = ""
+    ) -> None:
         self.loop, self.reaper, self.work, self.settings = loop, reaper, work, settings
-        self._number = 0
+        self._number, self._oom_score = 0, oom_score
 
     def create(self, options: tuple[str, ...], id: str, streams: Streams, done: Done) -> Call:
         """`options`: --bundle and whatever else; the pid file and the console socket are added here."""
         return self._make(("create", *options), (id,), streams, done)
 
-    def exec(self, options: tuple[str, ...], id: str, streams: Streams, done: Done) -> Call:
-        """`options`: --process FILE and whatever else."""
-        return self._make(("exec", "--detach", *options), (id,), streams, done)
+    def exec(
+        self, options: tuple[str, ...], id: str, streams: Streams, done: Done, args: tuple[str, ...] = ()
+    ) -> Call:
+        """`options`: --process FILE and whatever else; or `args`, in the container's own environment."""
+        return self._make(("exec", "--detach", *options), (id, *args), streams, done)
 
     def restore(self, options: tuple[str, ...], id: str, streams: Streams, done: Done) -> Call:
         """`options`: --bundle, --image-path and whatever else."""
@@ -168,7 +174,10 @@ class Door:
         report = call.report_fd
         try:
             self.loop.abandon()
-            report = _take_streams(fds, report)
+            keep_only(fds, report)
+            report = KEPT
+            if self._oom_score:
+                _write_score(self._oom_score)
             if self.settings.program:
                 self._execute(words, call.log_path)
             code = _carry_out(self.settings, words)
@@ -243,6 +252,7 @@ def _carry_out(settings: RuntimeSettings, words: tuple[str, ...]) -> int:
     code: int = module.main(
         main.Settings(
             state_root=settings.state_root,
+            is_shim=True,
             cgroup_manager=settings.cgroup_manager,
             rootless=settings.rootless,
         ),
@@ -257,17 +267,17 @@ def _load(name: str) -> Any:
     return __import__(name, fromlist=("",))
 
 
-def _take_streams(fds: tuple[int, int, int], report: int) -> int:
-    """Put `fds` to 0, 1 and 2 and let go of all else but `report`: sockets, terminals and logs are no
-    business of a runtime, nor of its hooks. Where the report is then."""
+def keep_only(fds: tuple[int, int, int], kept: int) -> None:
+    """Put `fds` to 0, 1 and 2 (-1: /dev/null), `kept` to KEPT, and let go of all else: sockets, terminals and
+    logs are no business of a runtime, nor of its hooks."""
     null = posix.open("/dev/null", posix.O_RDWR | posix.O_CLOEXEC)
-    high = [syscall.call("fcntl", null if fd < 0 else fd, F_DUPFD_CLOEXEC, _ABOVE_STREAMS) for fd in fds]
-    report = syscall.call("fcntl", report, F_DUPFD_CLOEXEC, _ABOVE_STREAMS)
+    *high, kept = (
+        syscall.call("fcntl", null if fd < 0 else fd, F_DUPFD_CLOEXEC, _ABOVE_STREAMS) for fd in (*fds, kept)
+    )
     for number, fd in enumerate(high):
         posix.dup2(fd, number)
-    posix.dup2(report, 3, inheritable=False)
-    syscall.close_range(4, 0xFFFF_FFFF, 0)
-    return 3
+    posix.dup2(kept, KEPT, inheritable=False)
+    syscall.close_range(KEPT + 1, 0xFFFF_FFFF, 0)
 
 
 def _memory(data: bytes = b"") -> int:
@@ -277,6 +287,12 @@ def _memory(data: bytes = b"") -> int:
         write_all(fd, data)
         posix.lseek(fd, 0, _SEEK_SET)
     return fd
+
+
+def _write_score(score: str) -> None:
+    fd = posix.open("/proc/self/oom_score_adj", posix.O_WRONLY | posix.O_CLOEXEC)
+    posix.write(fd, score.encode())
+    posix.close(fd)
 
 
 def _contents(fd: int) -> bytes:

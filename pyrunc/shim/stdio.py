@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import posix
 from errno import EIO
-from select import EPOLLIN, EPOLLOUT
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+
+from pyrunc.kernel import syscall
+from pyrunc.kernel.const import F_DUPFD_CLOEXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
     from pyrunc.shim.loop import Loop
 
 CHUNK_BYTES = 32 << 10
+
+
+def duplicate(fd: int) -> int:
+    """Another descriptor of the same, close-on-exec."""
+    return syscall.call("fcntl", fd, F_DUPFD_CLOEXEC, 3)
 
 
 class Source:
@@ -100,6 +108,13 @@ class Writer:
         self._broken, self._drained = broken, drained
         self._waiting = bytearray()
         self._ends = False
+        self._is_watched = False
+        if broken is not None:
+            try:
+                loop.watch(fd, 0, self._step)  # that nobody reads any more is told without asking
+                self._is_watched = True
+            except PermissionError:  # a file: it is always ready
+                pass
 
     @property
     def pending(self) -> int:
@@ -115,8 +130,7 @@ class Writer:
         rest = self._put(data)
         if rest:
             self._keep(rest)
-            if self.fd >= 0:
-                self._loop.watch(self.fd, EPOLLOUT, self._step)
+            self._want(EPOLLOUT)
 
     def end(self) -> None:
         """Close when all is out."""
@@ -150,13 +164,25 @@ class Writer:
             self._break()
         return b""
 
-    def _step(self, _events: int) -> None:
+    def _want(self, events: int) -> None:
+        if self.fd < 0:
+            return
+        if self._is_watched:
+            self._loop.change(self.fd, events)
+        else:
+            self._loop.watch(self.fd, events, self._step)
+            self._is_watched = True
+
+    def _step(self, events: int) -> None:
+        if events & (EPOLLERR | EPOLLHUP):
+            self._break()
+            return
         rest = bytes(self._put(bytes(self._waiting)))
         if self.fd < 0:
             return
         self._waiting[:] = rest
         if not rest:
-            self._loop.forget(self.fd)
+            self._want(0)
             if self._ends:
                 self.close()
             if self._drained is not None:

@@ -20,7 +20,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "child": ("plan.ops", "kernel"),
     "runtime": ("oci", "plan", "linux", "child", "kernel"),
     # the runtime through shim.oci_runtime alone, which reaches it by name
-    "shim": ("kernel", "oci.state"),
+    "shim": ("kernel", "oci.node", "oci.state", "linux.cgroups.oom"),
     "cli": ("oci", "runtime", "kernel.signals", "shim"),
     "spawner": ("runtime", "linux.facts", "kernel", "shim"),
     "image": ("oci", "kernel"),

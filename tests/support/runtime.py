@@ -243,8 +243,11 @@ class Runtime:
         listed = []
         if self.root.is_dir():
             listed = [name for name in os.listdir(self.root) if (self.root / name).is_dir()]
+        if "@shims" in listed:  # no container: what the shims of containers leave
+            listed += os.listdir(self.root / "@shims")
+            listed.remove("@shims")
         for name in dict.fromkeys((*self._ids, *listed)):
-            if (self.root / name).is_dir() or leaks.cgroups(name):
+            if any((self.root / place).is_dir() for place in (name, f"@shims/{name}")) or leaks.cgroups(name):
                 self._delete_and_reap(name)
 
     def _delete_and_reap(self, name: str) -> None:

@@ -5,7 +5,7 @@ Stdout here is the container's: nothing may be printed.
 
 from __future__ import annotations
 
-from pyrunc.cli.main import Settings
+from pyrunc.cli.main import Settings, load
 from pyrunc.files import absolute
 from pyrunc.options import NUMBER, TEXT, Command, Flag, Operand
 from pyrunc.runtime.create import CreateRequest, create
@@ -23,10 +23,22 @@ FLAGS = (
     Flag(name="no-new-keyring", summary="Leave the container in the caller's session keyring."),
     Flag(name="preserve-fds", kind=NUMBER, placeholder="N", summary="Pass N descriptors more, from 3 on."),
 )
+SHIM_FLAGS = (
+    Flag(name="init", summary="Run the program under a small init, which reaps and passes signals on."),
+    Flag(name="shim", summary="Leave a shim behind, for `logs`, `wait` and `attach`."),
+    Flag(name="interactive", short="i", summary="With --shim: keep stdin open, for `attach`."),
+    Flag(name="log-driver", kind=TEXT, default="json-file", choices=("json-file", "local", "none"),
+         summary="With --shim: how output is written down."),
+    Flag(name="log-max-size", kind=TEXT, placeholder="BYTES", summary="With --shim: begin another log then."),
+    Flag(name="log-max-file", kind=NUMBER, placeholder="N", summary="With --shim: keep so many logs."),
+    Flag(name="restart", kind=TEXT, default="no", placeholder="POLICY",
+         choices=("no", "always", "unless-stopped", "on-failure"),
+         summary="With --shim: start it again when it has ended; on-failure:N, at most N times."),
+)  # fmt: skip
 COMMAND = Command(
     name="create",
     summary="Create a container; `start` then runs its program.",
-    flags=FLAGS,
+    flags=(*FLAGS, *SHIM_FLAGS),
     operands=(Operand(name="container"),),
     examples=("pyrunc create --bundle /containers/web web",),
     failure="pyrunc create failed",
@@ -51,5 +63,8 @@ def request_of(settings: Settings, given: dict[str, Any]) -> CreateRequest:
 
 
 def main(settings: Settings, given: dict[str, Any]) -> int:
-    create(request_of(settings, given))
+    if given["shim"]:
+        load("pyrunc.cli.shims").launch(settings, given, starts=False)
+    else:
+        create(request_of(settings, given))
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrunc.cli.main import Settings
+from pyrunc.cli.main import Settings, shims_of
 from pyrunc.options import Command, Flag, Operand
 from pyrunc.runtime.delete import delete
 
@@ -20,5 +20,9 @@ COMMAND = Command(
 
 
 def main(settings: Settings, given: dict[str, Any]) -> int:
-    delete(settings.state_root, given["container"], force=given["force"])
+    shims = shims_of(settings, given["container"])
+    if shims is not None:
+        shims.delete(settings, given["container"], force=given["force"])
+    else:
+        delete(settings.state_root, given["container"], force=given["force"])
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrunc.cli.main import Settings
+from pyrunc.cli.main import Settings, ask_shim
 from pyrunc.kernel.signals import parse_signal
 from pyrunc.options import Command, Flag, Operand
 from pyrunc.runtime.kill import kill
@@ -26,5 +26,6 @@ COMMAND = Command(
 
 def main(settings: Settings, given: dict[str, Any]) -> int:
     signal = parse_signal(given["signal"])  # before any look-up: a typo is the user's, not the container's
-    kill(settings.state_root, given["container"], signal, everyone=given["all"])
+    if not ask_shim(settings, given["container"], "kill", signal=signal, everyone=given["all"]):
+        kill(settings.state_root, given["container"], signal, everyone=given["all"])
     return 0

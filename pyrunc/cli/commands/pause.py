@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrunc.cli.main import Settings
+from pyrunc.cli.main import Settings, ask_shim
 from pyrunc.options import Command, Operand
 from pyrunc.runtime.pause import pause
 
@@ -19,5 +19,6 @@ COMMAND = Command(
 
 
 def main(settings: Settings, given: dict[str, Any]) -> int:
-    pause(settings.state_root, given["container"])
+    if not ask_shim(settings, given["container"], "pause"):
+        pause(settings.state_root, given["container"])
     return 0

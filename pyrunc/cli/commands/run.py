@@ -5,10 +5,10 @@ from __future__ import annotations
 import posix
 
 from pyrunc.cli.commands import create
-from pyrunc.cli.main import Settings, emit
+from pyrunc.cli.main import Settings, emit, load
 from pyrunc.errors import CONFLICT, PyruncError
 from pyrunc.files import absolute
-from pyrunc.options import Command, Flag, Operand
+from pyrunc.options import Command, Flag, Operand, UsageError
 from pyrunc.runtime.run import run
 
 TYPE_CHECKING = False
@@ -22,6 +22,7 @@ COMMAND = Command(
     "The exit code is the container's: 128 and the signal's number if one ended it.",
     flags=(
         *create.FLAGS,
+        *create.SHIM_FLAGS,
         Flag(name="detach", short="d", summary="Don't wait: leave it running."),
         Flag(name="keep", summary="Don't remove it when it ends."),
         Flag(name="no-subreaper", summary="Don't adopt processes that the container leaves behind."),
@@ -53,6 +54,11 @@ def main(settings: Settings, given: dict[str, Any]) -> int:
 
 
 def _run(settings: Settings, given: dict[str, Any]) -> int:
+    if given["shim"]:
+        if not given["detach"]:
+            raise UsageError("--shim is for containers that are left alone: add --detach")
+        load("pyrunc.cli.shims").launch(settings, given, starts=True)
+        return 0
     request = create.request_of(settings, given)
     return run(request, detach=given["detach"], keep=given["keep"], subreaper=not given["no-subreaper"])
 

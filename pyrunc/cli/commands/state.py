@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyrunc import jsonio
-from pyrunc.cli.main import Settings, emit
+from pyrunc.cli.main import Settings, emit, shims_of
 from pyrunc.options import Command, Operand
 from pyrunc.runtime.state import describe
 
@@ -21,5 +21,8 @@ COMMAND = Command(
 
 def main(settings: Settings, given: dict[str, Any]) -> int:
     document = describe(settings.state_root, given["container"])
+    shims = shims_of(settings, given["container"])
+    if shims is not None:
+        document["shim"] = shims.summary(settings, given["container"])
     emit(jsonio.dumps(document, indent=2) + "\n")
     return 0

@@ -1,0 +1,174 @@
+"""Clients at a process: each gets its output, and may write to its input.
+
+A client is one duplex stream. It may not hold up the process: what it doesn't read waits in the kernel and
+then here, and when that is more than a MiB the client is dropped; the process, its log and all other clients
+go on. The other way round a client waits: it is read no further while the process doesn't take its input.
+"""
+
+from __future__ import annotations
+
+from pyrunc.errors import INVALID, PyruncError
+from pyrunc.record import Record
+from pyrunc.shim.logs import STDOUT
+from pyrunc.shim.stdio import Source, Writer, duplicate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyrunc.shim.loop import Loop
+    from pyrunc.shim.streams import ProcessStreams
+
+LIMIT_BYTES = 1 << 20
+_INPUT_BYTES = 64 << 10  # of input that waits for the process before clients are read no further
+_CONTROLS = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
+
+
+class Wishes(Record):
+    """What a client wants. `detach_keys`: the bytes that let it go; none: nothing does."""
+
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    multiplexed: bool = False
+    detach_keys: bytes = b""
+
+
+def parse_detach_keys(text: str) -> bytes:
+    """Docker's way: "ctrl-p,ctrl-q", "ctrl-@", "a,b". Raises PyruncError INVALID."""
+    found = bytearray()
+    for word in text.split(",") if text else ():
+        key = word.removeprefix("ctrl-")
+        if key == word and len(word) == 1 and word.isascii():
+            found.append(ord(word))
+        elif key != word and len(key) == 1 and key in _CONTROLS:
+            found.append(_CONTROLS[key])
+        elif key != word and len(key) == 1 and "a" <= key <= "z":
+            found.append(ord(key) - ord("a") + 1)
+        else:
+            raise PyruncError(INVALID, "invalid detach keys", text, f"{word!r} is no key", "such as ctrl-p,x")
+    return bytes(found)
+
+
+class KeyScanner:
+    """Finds the keys in what a client types. Those that may be the beginning of them are held back until the
+    next says whether they are."""
+
+    __slots__ = ("_held", "_keys")
+
+    def __init__(self, keys: bytes) -> None:
+        self._keys, self._held = keys, 0
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """(what is to be passed on, all of them were there)"""
+        keys = self._keys
+        if not keys:
+            return data, False
+        passed = bytearray()
+        for byte in data:
+            while self._held and byte != keys[self._held]:
+                # What was held is no beginning any more; a shorter end of it may be.
+                typed = keys[: self._held]
+                shorter = next(n for n in range(self._held - 1, -1, -1) if typed.endswith(keys[:n]))
+                passed += typed[: self._held - shorter]
+                self._held = shorter
+            if byte == keys[self._held]:
+                self._held += 1
+                if self._held == len(keys):
+                    self._held = 0
+                    return bytes(passed), True
+            else:
+                passed.append(byte)
+        return bytes(passed), False
+
+
+class Client:
+    """One stream. `input` is None for who only listens: then it is read for its end alone."""
+
+    __slots__ = ("input", "output", "scanner", "wishes")
+
+    def __init__(self, wishes: Wishes, output: Writer) -> None:
+        self.wishes, self.output = wishes, output
+        self.input: Source | None = None
+        self.scanner = KeyScanner(wishes.detach_keys)
+
+
+class Hub:
+    """The clients of one process. `told(event)`: "attach", "detach", "dropped". `stdin_once`: the end of the
+    first client's input is that of the process's."""
+
+    def __init__(self, loop: Loop, *, stdin_once: bool, told: Callable[[str], object]) -> None:
+        self._loop, self._stdin_once, self._told = loop, stdin_once, told
+        self._clients: list[Client] = []
+        self._streams: ProcessStreams | None = None
+
+    def serve(self, streams: ProcessStreams) -> None:
+        """From here on input goes there; clients that came before are read from now on."""
+        self._streams = streams
+        self.continue_input()
+
+    def add(self, fd: int, wishes: Wishes) -> None:
+        """`fd`, a duplex stream, is ours from here on."""
+        output = Writer(self._loop, duplicate(fd), limit_bytes=LIMIT_BYTES, broken=lambda: self._drop(client))
+        client = Client(wishes, output)
+        client.input = Source(
+            self._loop, fd, lambda data: self._type(client, data), lambda: self._end_input(client)
+        )
+        if self._streams is None and wishes.stdin:
+            client.input.pause()
+        self._clients.append(client)
+        self._told("attach")
+
+    def deliver(self, stream: int, data: bytes) -> None:
+        """Output of the process, to all who want it."""
+        for client in list(self._clients):
+            wishes = client.wishes
+            if wishes.stdout if stream == STDOUT else wishes.stderr:
+                if wishes.multiplexed:
+                    client.output.write(bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data)
+                else:
+                    client.output.write(data)
+
+    def continue_input(self) -> None:
+        """The process takes input again."""
+        for client in self._clients:
+            if client.input is not None:
+                client.input.resume()
+
+    def end(self) -> None:
+        """The process has ended: clients get what waits for them, and then the end."""
+        self._streams = None
+        for client in self._clients:
+            if client.input is not None:
+                client.input.close()
+            client.output.end()
+        self._clients = []
+
+    def _type(self, client: Client, data: bytes) -> None:
+        if not client.wishes.stdin:
+            return
+        passed, detached = client.scanner.feed(data)
+        stdin = self._streams.stdin if self._streams is not None else None
+        if stdin is not None and passed:
+            stdin.write(passed)
+            if stdin.pending > _INPUT_BYTES:
+                for other in self._clients:
+                    if other.input is not None and other.wishes.stdin:
+                        other.input.pause()
+        if detached:
+            self._drop(client, "detach")
+
+    def _end_input(self, client: Client) -> None:
+        """The client writes no more. It may still listen."""
+        client.input = None
+        if client.wishes.stdin and self._stdin_once and self._streams is not None:
+            self._streams.close_stdin()
+
+    def _drop(self, client: Client, why: str = "dropped") -> None:
+        if client not in self._clients:
+            return
+        self._clients.remove(client)
+        if client.input is not None:
+            client.input.close()
+        client.output.close()
+        self._told(why)
