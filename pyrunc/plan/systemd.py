@@ -186,10 +186,18 @@ def plan_unit_update(
     is_v2: bool,
     version: int,
 ) -> tuple[Op, ...]:
-    """What goes before the writes of an update."""
+    """What goes before the writes of an update. Told one thing of a controller, systemd writes all of that:
+    the bandwidth, which it knows no better than to a hundredth, is put back."""
     limits = [op for op in writes if isinstance(op, WriteCgroup)]
     properties = limit_properties(limits, current, is_v2=is_v2, version=version)
-    return (SetUnitProperties(unit=unit, properties=properties, is_user=is_user),) if properties else ()
+    if not properties:
+        return ()
+    bandwidth = tuple(
+        WriteCgroup(path=path, value=text.strip(), origin=limits[0].origin)
+        for path, text in current.items()
+        if path.endswith("/cpu.max") and any(name.startswith("CPU") for name, _, _ in properties)
+    )
+    return (SetUnitProperties(unit=unit, properties=properties, is_user=is_user), *bandwidth)
 
 
 # --- properties -----------------------------------------------------------------------------------

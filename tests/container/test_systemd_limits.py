@@ -99,6 +99,16 @@ class TestLimits:
         }  # fmt: skip
         assert self._files(runtime, scoped) == FILES | lifted
 
+    def test_are_no_coarser_than_before_after_an_update_of_others(self, runtime, scoped):
+        """systemd counts in hundredths of a processor, and writes anew what it is told anything about."""
+        scoped.resources["cpu"] = {"quota": 25_250, "period": 50_000}
+        runtime.launch(scoped, "sleep", "1000", **SYSTEMD)
+        runtime("update", "--cpu-share", "512", "--memory", str(80 * MEBIBYTE), scoped.id).ok()
+        assert cgroups.read(runtime.pid(scoped), "", "", "cpu.max") == "25250 50000"
+        assert cgroups.read(runtime.pid(scoped), "", "", "cpu.weight") == "59"
+        runtime("update", "--cpu-quota", "12345", scoped.id).ok()
+        assert cgroups.read(runtime.pid(scoped), "", "", "cpu.max") == "12345 50000"
+
     def test_of_cpus_are_updated_in_both(self, runtime, scoped):
         scoped.resources["cpu"] = {"cpus": "0"}
         runtime.launch(scoped, "sleep", "1000", **SYSTEMD)

@@ -170,6 +170,16 @@ def test_what_is_allowed_is_known_to_systemd():
     assert (allowed["char-*"], allowed["block-*"], allowed["/dev/char/1:3"]) == ("m", "m", "rwm")
 
 
+def test_what_systemd_rounds_is_put_back_after_it_was_told_of_another_thing():
+    writes = (ops.WriteCgroup(path="/c/cpu.weight", value="59", origin="/cpu/shares"),)
+    current = {"/c/cpu.max": "25250 50000\n", "/c/memory.max": "max\n"}
+    told, *after = plan_unit_update(writes, current, unit="u", is_user=False, is_v2=True, version=252)
+    assert isinstance(told, ops.SetUnitProperties)
+    assert after == [ops.WriteCgroup(path="/c/cpu.max", value="25250 50000", origin="/cpu/shares")]
+    writes = (ops.WriteCgroup(path="/c/pids.max", value="5", origin="/pids/limit"),)
+    (told,) = plan_unit_update(writes, current, unit="u", is_user=False, is_v2=True, version=252)
+
+
 def test_an_update_that_systemd_need_not_know_of_is_not_told():
     writes = (ops.WriteCgroup(path="/c/hugetlb.2MB.max", value="1"),)
     assert plan_unit_update(writes, {}, unit="u", is_user=False, is_v2=True, version=252) == ()
