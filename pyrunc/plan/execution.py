@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pyrunc.kernel import const as c
 from pyrunc.oci.config import Linux, Process
+from pyrunc.plan.cgroups import by_file
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.launch import Launch, keyring_steps, process_steps
 from pyrunc.plan.lsm import LABELS, has_label, open_labels
@@ -83,7 +84,7 @@ def plan_execution(
     staged = request.namespaces & (c.CLONE_NEWPID | (0 if facts.is_privileged else c.CLONE_NEWUSER))
     joined = request.namespaces & ~staged
     if request.is_watched:
-        cgroup = tuple(_by_file(op) for op in cgroup)
+        cgroup = tuple(by_file(op) for op in cgroup)
     joins = tuple(JoinCgroup(takes=op.saves) for op in cgroup if op.saves != "cgroup")
     child = (
         ResetSignals(),
@@ -131,13 +132,6 @@ def _stage(process: Process, staged: int, joins: tuple[Op, ...], request: Execut
         *((*joins, CloseCgroups()) if request.is_watched else ()),
         *((JoinNamespace(takes="init", flags=staged),) if staged else ()),
     )
-
-
-def _by_file(op: OpenCgroup) -> OpenCgroup:
-    """The unified hierarchy is joined through a file, too, instead of being born into the directory."""
-    if not op.is_unified:
-        return op
-    return OpenCgroup(path=f"{op.path}/cgroup.procs", saves="cgroup/unified", origin=op.origin)
 
 
 def _console(process: Process) -> tuple[OpenConsole, ...]:

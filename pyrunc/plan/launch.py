@@ -11,7 +11,7 @@ from __future__ import annotations
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
 from pyrunc.oci.config import Config, Linux, Process
-from pyrunc.plan.cgroups import CgroupPlan
+from pyrunc.plan.cgroups import CgroupPlan, by_file
 from pyrunc.plan.devices import has_host_dev, plan_devices
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.lsm import LABELS, has_label, open_labels, with_context
@@ -25,6 +25,7 @@ from pyrunc.plan.ops import (
     ChangeRoot,
     ExecStub,
     JoinCgroup,
+    JoinNamespace,
     LoopbackUp,
     MakeDirectory,
     MaskPath,
@@ -32,6 +33,7 @@ from pyrunc.plan.ops import (
     MoveRoot,
     NewSession,
     Op,
+    OpenCgroup,
     OpenConsole,
     OpenTree,
     OwnStdio,
@@ -137,12 +139,13 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         origin="/root/path",
     )
     opened = (root, *mounts.open, *devices.open) if has_root else ()
-    prepare = (*cgroup.make, *cgroup.join, *namespaces.open)
+    join = _way_in(cgroup, namespaces)
+    prepare = (*cgroup.make, *join, *namespaces.open)
     rootless = not facts.is_privileged
     child = (
         ResetSignals(),
         *((Await(point="in cgroup"),) if cgroup.attach else ()),
-        *(JoinCgroup(takes=op.saves) for op in cgroup.join if op.saves != "cgroup"),
+        *(JoinCgroup(takes=op.saves) for op in join if op.saves != "cgroup"),
         ResetCpuAffinity(),
         *_take_user_namespace(namespaces, rootless),
         *open_labels(process),
@@ -169,6 +172,14 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         program=process.args[0],
         has_terminal=process.terminal,
     )
+
+
+def _way_in(cgroup: CgroupPlan, namespaces: NamespacePlan) -> tuple[OpenCgroup, ...]:
+    """Nobody is born from within a cgroup namespace into a cgroup beyond it, where its boundary is one of
+    delegation (the mount option `nsdelegate`); but a file that was opened outside can be written inside."""
+    if any(isinstance(op, JoinNamespace) and op.flags & c.CLONE_NEWCGROUP for op in namespaces.stage):
+        return tuple(by_file(op) for op in cgroup.join)
+    return cgroup.join
 
 
 def _attach_steps(

@@ -59,6 +59,7 @@ MOUNT_DIFFERENCES = {
 MASKS = {
     "/proc/acpi": "the tmpfs has no room at all with us",
     "/sys/firmware": "the tmpfs has no room at all with us",
+    "/proc/kcore": "the host's /dev/null, as below",
     "/proc/keys": "the host's /dev/null, which no image can have prepared; runc takes the container's",
     "/proc/timer_list": "the host's /dev/null, as above",
 }

@@ -289,6 +289,25 @@ def test_the_cgroup_namespace_is_made_in_the_cgroup():
     assert max(n for n, kind in enumerate(child) if kind is ops.JoinCgroup) < child.index(ops.Unshare)
 
 
+@pytest.mark.parametrize("path", ["", "/proc/5/ns/cgroup"])
+def test_from_a_cgroup_namespace_that_is_joined_first_the_cgroup_is_entered_through_a_file(path):
+    """The kernel (ENOENT) lets nobody be born beyond the boundary of one, where that is of delegation."""
+    document = with_cgroup_namespace(default_config())
+    document["linux"]["uidMappings"] = [{"containerID": 0, "hostID": 1000, "size": 10}]
+    document["linux"]["gidMappings"] = document["linux"]["uidMappings"]
+    document["linux"]["namespaces"].append({"type": "user"})
+    if path:
+        document["linux"]["namespaces"] = [
+            {**entry, "path": path} if entry["type"] == "cgroup" else entry
+            for entry in document["linux"]["namespaces"]
+        ]
+    launch = plan(document)
+    opened = {op.saves: op.is_unified for op in launch.prepare if isinstance(op, ops.OpenCgroup)}
+    assert opened["cgroup/unified" if path else "cgroup"] is not bool(path)
+    entered = [op.takes for op in launch.child if isinstance(op, ops.JoinCgroup)]
+    assert ("cgroup/unified" in entered) is bool(path)
+
+
 def test_a_config_without_a_process_cannot_be_launched():
     document = default_config()
     del document["process"]
