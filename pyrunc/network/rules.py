@@ -232,6 +232,18 @@ def runs(ports: Iterable[PortBinding]) -> list[Sequence[PortBinding]]:
     return list(found)
 
 
+def lead_questions(table: str, address: str, udp_port: int, tcp_port: int) -> str:
+    """In a sandbox: port 53 of `address` is where the DNS process listens."""
+    chain = f"ip {table} questions"
+    return (
+        f"add table ip {table}\n"
+        f"add chain {chain} {{ type nat hook output priority -100; policy accept; }}\n"
+        f"flush chain {chain}\n"
+        f"add rule {chain} ip daddr {address} udp dport 53 dnat to {address}:{udp_port}\n"
+        f"add rule {chain} ip daddr {address} tcp dport 53 dnat to {address}:{tcp_port}\n"
+    )
+
+
 class Published:
     """An element of a port map, as the kernel has it."""
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 
 from pyrunc.errors import CONFLICT, NOT_FOUND, WRONG_STATE, PyruncError
-from pyrunc.network import links, nft, plan, ports, rules, sandbox, sysctls
+from pyrunc.network import links, nft, plan, ports, resolver, rules, sandbox, sysctls
 from pyrunc.network.model import Attachment, Network, Sandbox, Site
 
 TYPE_CHECKING = False
@@ -58,6 +58,7 @@ def _create_bridge(site: Site, network: Network) -> None:
 
 def remove_network(site: Site, network: Network) -> None:
     """With the last one our table goes. The network has no endpoint any more: the caller sees to that."""
+    resolver.stop(site, network.id)
     links.remove((network.bridge,), site.link_group)
     if not any(link.kind == "bridge" for link in links.links_in_group(site.link_group).values()):
         nft.run(rules.without_table(site.table), f"remove network {network.name}")
@@ -81,8 +82,9 @@ def remove_sandbox(site: Site, container_id: str) -> None:
 
 
 def connect(site: Site, state: Sandbox, attachment: Attachment) -> None:
-    """A veth pair from the network's bridge into the sandbox, with address and route. Raises PyruncError, and
-    then the pair is gone again."""
+    """A veth pair from the network's bridge into the sandbox, with address and route; and names: the
+    container's own for its neighbours, and theirs for it at model.DNS_ADDRESS. Raises PyruncError, and then
+    nothing is left."""
     with sandbox.open_namespace(sandbox.path_of(site, state.container_id)) as namespace:
         links.create_veth(plan.plan_veth(site, attachment), namespace)
         try:
@@ -90,18 +92,24 @@ def connect(site: Site, state: Sandbox, attachment: Attachment) -> None:
             with sandbox.inside(namespace):
                 sysctls.apply(plan.plan_inside_sysctls(attachment))
                 links.apply((*plan.plan_inside(attachment), plan.plan_route(state.attachments)))
+            resolver.add_names(site, attachment.network, attachment.endpoint)
+            resolver.serve(site, state)
         except BaseException:
+            resolver.remove_names(site, attachment.network, attachment.endpoint)
             links.remove((attachment.endpoint.host_interface,), site.link_group)
             raise
 
 
 def disconnect(site: Site, state: Sandbox, attachment: Attachment) -> None:
-    """The pair goes, and the way out of the container is what it has left."""
+    """The pair and the names go, and the container's way out is what it has left."""
+    resolver.remove_names(site, attachment.network, attachment.endpoint)
     links.remove((attachment.endpoint.host_interface,), site.link_group)
+    resolver.forget(site, attachment.network, state.container_id)
     path = sandbox.path_of(site, state.container_id)
     if state.attachments and sandbox.is_there(path):
         with sandbox.open_namespace(path) as namespace, sandbox.inside(namespace):
             links.apply((plan.plan_route(state.attachments),))
+        resolver.serve(site, state)
 
 
 def choose_ports(
@@ -181,6 +189,7 @@ def reconcile(site: Site, networks: Iterable[Network], sandboxes: Iterable[Sandb
     if networks:
         nft.run(rules.base(site.table), "rebuild the packet filter")
     nft.run(_everything(site, networks, sandboxes), "rebuild the packet filter")
+    _reconcile_names(site, networks, sandboxes)
     for state in sandboxes:
         _reconcile_sandbox(site, state, there)
     _remove_sandboxes(site, {state.container_id for state in sandboxes})
@@ -199,6 +208,14 @@ def _everything(site: Site, networks: Sequence[Network], sandboxes: Sequence[San
     return "".join(text)
 
 
+def _reconcile_names(site: Site, networks: Sequence[Network], sandboxes: Sequence[Sandbox]) -> None:
+    for network in networks:
+        endpoints = [item.endpoint for state in sandboxes for item in state.attachments]
+        resolver.replace_names(site, network, [item for item in endpoints if item.network_id == network.id])
+    for unknown in resolver.known_networks(site) - {network.id[: resolver.SHORT] for network in networks}:
+        resolver.stop(site, unknown)
+
+
 def _reconcile_sandbox(site: Site, state: Sandbox, there: dict[str, links.Link]) -> None:
     """An endpoint is in order if its end is a port of its bridge: the other one is in the sandbox then, where
     nobody but us has put it, unless the sandbox itself was lost."""
@@ -208,6 +225,7 @@ def _reconcile_sandbox(site: Site, state: Sandbox, there: dict[str, links.Link])
         end = there.get(attachment.endpoint.host_interface)
         if not was_there or end is None or end.master != attachment.network.bridge:
             connect(site, state, attachment)
+    resolver.serve(site, state)
     way_out = plan.gateway_of(state.attachments)
     if way_out is not None and any(item.endpoint.ports for item in state.attachments):
         links.set_hairpin(way_out.endpoint.host_interface)
@@ -235,4 +253,5 @@ def residue(site: Site) -> tuple[str, ...]:
     directory = sandbox.directory(site)
     if os.path.isdir(directory):
         found += [f"sandbox {name}" for name in os.listdir(directory)]
+    found += [f"names of network {name}" for name in resolver.known_networks(site)]
     return tuple(sorted(found))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pyrunc.network import ipam, wiring
 from pyrunc.network.model import Attachment, Endpoint, Network, PortBinding, Sandbox, Site, bridge_name
+from pyrunc.record import replaced
 from support.netns import Namespace
 
 HOST, WORLD = "203.0.113.1", "203.0.113.2"
@@ -74,7 +75,7 @@ class Machine:
     def connect(self, container: str, network: Network, **fields: object) -> Attachment:
         attachment = Attachment(network=network, endpoint=self.endpoint(network, container, **fields))
         before = self.states[container]
-        state = Sandbox(container_id=container, attachments=(*before.attachments, attachment))
+        state = replaced(before, attachments=(*before.attachments, attachment))
         with self.host.entered():
             wiring.connect(self.site, state, attachment)
             wiring.publish(self.site, state)
@@ -84,16 +85,18 @@ class Machine:
     def disconnect(self, container: str, network: Network) -> None:
         own = self.states[container].attachments
         (gone,) = [item for item in own if item.network.id == network.id]
-        state = Sandbox(container_id=container, attachments=tuple(item for item in own if item != gone))
+        state = replaced(self.states[container], attachments=tuple(item for item in own if item != gone))
         with self.host.entered():
             wiring.unpublish(self.site, self.states[container])
             wiring.disconnect(self.site, state, gone)
             wiring.publish(self.site, state)
         self.states[container] = state
 
-    def container(self, name: str, *networks: Network, ports: tuple[PortBinding, ...] = ()) -> Namespace:
+    def container(
+        self, name: str, *networks: Network, ports: tuple[PortBinding, ...] = (), **fields: object
+    ) -> Namespace:
         """A sandbox with an endpoint on each network; the ports are those of its first endpoint."""
-        self.states[name] = Sandbox(container_id=name)
+        self.states[name] = Sandbox(container_id=name, **fields)
         with self.host.entered():
             path = wiring.create_sandbox(self.site, name)
         for network in networks:

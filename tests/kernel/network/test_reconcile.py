@@ -63,12 +63,12 @@ def test_what_is_not_recorded_goes_and_what_is_stays(machine: Machine):
 
 def test_it_may_be_repeated(machine: Machine):
     machine.container("web", machine.network(), ports=(port(8080, 80),))
-    before = machine.host.run("nft", "list", "ruleset"), machine.host.run("ip", "addr")
+    before = machine.host.run("nft", "list", "ruleset"), machine.host.run("ip", "-4", "addr")
 
     reconcile(machine)
     reconcile(machine)
 
-    assert (machine.host.run("nft", "list", "ruleset"), machine.host.run("ip", "addr")) == before
+    assert (machine.host.run("nft", "list", "ruleset"), machine.host.run("ip", "-4", "addr")) == before
 
 
 def default_route(inside: Namespace) -> list[str]:
