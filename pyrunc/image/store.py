@@ -53,6 +53,12 @@ class Store:
         algorithm, _, digits = require_digest(digest).partition(":")
         return self.path("blobs", algorithm, digits)
 
+    def blob_places(self, digest: str) -> tuple[str, ...]:
+        """Where to open a blob that may still be in the making: it goes from the second place to the
+        first."""
+        place = self.blob_path(digest)
+        return place, self.path("ingest", hex_of(digest)), place
+
     def has(self, digest: str) -> bool:
         return os.path.exists(self.blob_path(digest))
 
@@ -201,10 +207,11 @@ class Ingest:
         self._catch_up()
         self._hash.update(data)
         rest = memoryview(data)
-        while rest:
-            written = os.pwrite(self.fd, rest, self.offset)
-            self.offset += written
-            rest = rest[written:]
+        with doing("write blob", self.path):
+            while rest:
+                written = os.pwrite(self.fd, rest, self.offset)
+                self.offset += written
+                rest = rest[written:]
         self._hashed = self.offset
 
     def _catch_up(self) -> None:
@@ -274,7 +281,7 @@ def open_store(root: str, driver: str = "") -> Store:
     before, else what the file system can. Raises CONFLICT where the root was made with another driver."""
     with doing("open image store", root):
         for name in ("blobs/sha256", "blobs/sha512", "ingest", "images", "layers", "leases", "snapshots"):
-            os.makedirs(f"{root}/{name}", mode=0o711, exist_ok=True)
+            os.makedirs(f"{root}/{name}", exist_ok=True)
         return Store(root, open_snapshots(f"{root}/snapshots", driver))
 
 

@@ -66,7 +66,8 @@ class Snapshots:
     def __init__(self, root: str) -> None:
         self.root = root
         for name in ("committed", "active", "making"):
-            os.makedirs(f"{root}/{name}", mode=0o711, exist_ok=True)
+            os.makedirs(f"{root}/{name}", exist_ok=True)
+        os.chmod(root, 0o700)  # users of the host must not reach an image's set-user-id programs
 
     # --- layers -------------------------------------------------------------------------------------
 
@@ -91,6 +92,7 @@ class Snapshots:
             if self.has(name):
                 yield None
                 return
+            _wait_for_orphan(f"{place}/fs")
             remove_tree(place)
             with doing("make layer directory", place):
                 os.makedirs(f"{place}/fs", mode=0o755)
@@ -102,10 +104,12 @@ class Snapshots:
         finally:
             os.close(fd)
 
-    def finish(self, making: Making, usage: Usage) -> None:
-        """The layer is complete: it gets its name."""
+    def finish(self, making: Making, usage: Usage, *, opaque: bool = False) -> None:
+        """The layer is complete: it gets its name. `opaque`: nothing of the layers below shows through,
+        which an overlay has no mark for at its root."""
         place = making.path.removesuffix("/fs")
-        _write_meta(place, {"parent": making.parent, "bytes": usage.bytes, "inodes": usage.inodes})
+        meta = {"parent": making.parent, "bytes": usage.bytes, "inodes": usage.inodes, "opaque": opaque}
+        _write_meta(place, meta)
         with doing("commit layer", place):
             os.rename(place, self.committed_path(making.name))
 
@@ -126,6 +130,7 @@ class Snapshots:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _wait_for_orphan(f"{path.removesuffix('.lock')}/fs")
                 remove_tree(path.removesuffix(".lock"))
             except BlockingIOError:
                 pass
@@ -137,8 +142,9 @@ class Snapshots:
         found = []
         while name:
             place = self.committed_path(name)
-            name = str(_read_meta(place, f"layer {name}")["parent"])
+            meta = _read_meta(place, f"layer {name}")
             found.append(f"{place}/fs")
+            name = "" if meta.get("opaque") else str(meta["parent"])
         return tuple(found)
 
     def layer_usage(self, name: str) -> Usage:
@@ -246,6 +252,18 @@ class Snapshots:
 
     def _fill(self, path: str, parent: str) -> None:
         """Before a layer is unpacked into `path`, or a container writes to it."""
+
+
+def _wait_for_orphan(path: str) -> None:
+    """A worker whose employer was killed holds a lock on the directory until it has noticed."""
+    try:
+        fd = os.open(path, DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    finally:
+        os.close(fd)
 
 
 def _write_meta(place: str, meta: dict[str, object]) -> None:
