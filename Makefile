@@ -55,11 +55,12 @@ test-v2: private $(VENV)/.done
 	$(VENV)/bin/python tools/test-v2 $(V2VM) $(PRIVATE)/bin/pyrunc $(ARGS)
 endif
 
-# What takes long: each fault at each of its calls, and hundreds of containers at a time.
+# What takes long: each fault at each of its calls, each known hole opened, hundreds of containers at a time.
 test-faults: export PYRUNC_TEST_FAULTS := all
+test-faults: export PYRUNC_TEST_WEAKENED := all
 test-faults: private $(VENV)/.done
 	tools/need busybox-static strace
-	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest --timeout 7200 tests/security/test_faults.py tests/security/test_crash.py
+	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest --timeout 7200 tests/security/test_faults.py tests/security/test_crash.py tests/security/test_weakened.py
 
 test-storm: export PYRUNC_TEST_STORM := long
 test-storm: private $(VENV)/.done

@@ -357,6 +357,6 @@ def test_it_cannot_be_traced_by_the_container_before_it_is_confined(runtime, bun
         "esac; done; done",
     )  # fmt: skip
     until(lambda: created.stdout.startswith("ready\n"), "it looks")
-    for _ in range(5):
+    for _ in range(25):
         runtime.exec(bundle, "true").ok()
     assert created.stdout == "ready\n"
