@@ -17,6 +17,7 @@ def probe() -> HostFacts:
     system = posix.uname()
     numbers = system.release.replace("-", ".").split(".")
     _, permitted, _ = syscall.capget()
+    in_user_namespace = read_text("/proc/self/uid_map").split() != _WHOLE_MAP
     return HostFacts(
         machine=system.machine,
         kernel=(int(numbers[0]), int(numbers[1])),
@@ -24,7 +25,8 @@ def probe() -> HostFacts:
         gid=posix.getegid(),
         capability_mask=permitted,
         last_capability=int(read_text("/proc/sys/kernel/cap_last_cap")),
-        in_user_namespace=read_text("/proc/self/uid_map").split() != _WHOLE_MAP,
+        in_user_namespace=in_user_namespace,
+        may_set_groups=not (in_user_namespace and _is_on("/proc/self/setgroups", "deny")),
         namespaces=tuple(posix.listdir("/proc/self/ns")),
         cgroups=read_layout(),
         has_apparmor=_is_on("/sys/module/apparmor/parameters/enabled", "Y"),

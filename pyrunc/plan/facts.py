@@ -49,7 +49,8 @@ class SystemdFacts(Record):
 
 class HostFacts(Record):
     """`machine`: uname -m. `capability_mask`: our own permitted capabilities, bit N for capability N.
-    `in_user_namespace`: our user namespace isn't the host's first one."""
+    `in_user_namespace`: our user namespace isn't the host's first one. `may_set_groups`: it, and so one made
+    in it, lets processes have supplementary groups (user_namespaces(7))."""
 
     machine: str = "x86_64"
     kernel: tuple[int, int] = (6, 1)
@@ -58,6 +59,7 @@ class HostFacts(Record):
     capability_mask: int = (1 << 41) - 1
     last_capability: int = 40
     in_user_namespace: bool = False
+    may_set_groups: bool = True
     namespaces: tuple[str, ...] = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
     cgroups: CgroupLayout = CgroupLayout()
     has_apparmor: bool = False

@@ -23,6 +23,7 @@ from pyrunc.plan.ops import (
     BecomeRoot,
     ChangeDirectory,
     ChangeRoot,
+    DenySetgroups,
     ExecStub,
     JoinCgroup,
     JoinNamespace,
@@ -109,7 +110,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         grantable=EVERY_CAPABILITY if in_user_namespace else facts.capability_mask,
         seccomp=compile_profile(config, facts.machine),
         has_fifo=True,
-        may_set_groups=not any(type(op).__name__ == "DenySetgroups" for op in namespaces.map),
+        may_set_groups=_may_set_groups(namespaces, facts),
         preserve_fds=request.preserve_fds,
         listen_fds=request.listen_fds,
         in_user_namespace=in_user_namespace,
@@ -147,7 +148,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         *((Await(point="in cgroup"),) if cgroup.attach else ()),
         *(JoinCgroup(takes=op.saves) for op in join if op.saves != "cgroup"),
         ResetCpuAffinity(),
-        *_take_user_namespace(namespaces, rootless),
+        *_take_user_namespace(namespaces, facts),
         *open_labels(process),
         *namespaces.join,
         *namespaces.after_cgroup,
@@ -210,12 +211,16 @@ def keyring_name(container_id: str) -> str:
     return f"_ses.{container_id}"
 
 
-def _take_user_namespace(namespaces: NamespacePlan, rootless: bool) -> tuple[Op, ...]:
+def _may_set_groups(namespaces: NamespacePlan, facts: HostFacts) -> bool:
+    return facts.may_set_groups and not any(isinstance(op, DenySetgroups) for op in namespaces.map)
+
+
+def _take_user_namespace(namespaces: NamespacePlan, facts: HostFacts) -> tuple[Op, ...]:
     """Our own maps are written by a parent which, unprivileged, needs us dumpable until then."""
     if not namespaces.has("user"):
         return (SetDumpable(value=False),)
     waiting = (Await(point="mapped"),) if "user" in namespaces.own else ()
-    can_drop = not rootless or all(getattr(op, "helper", "x") for op in namespaces.map)
+    can_drop = _may_set_groups(namespaces, facts)
     return (*waiting, BecomeRoot(drop_groups=can_drop), SetDumpable(value=False))
 
 

@@ -75,8 +75,10 @@ def clone(launch: Launch, host: Host, fifo: int = -1) -> Born:
     born = Born(launch, 0, -1, ours)
     try:
         joins = tuple(op for op in launch.stage if isinstance(op, ops.JoinNamespace))
-        if joins == launch.stage and all(op.flags == c.CLONE_NEWPID for op in joins):
-            _clone_here(born, child, joins, cgroup_fd)
+        only_pids = joins == launch.stage and all(op.flags == c.CLONE_NEWPID for op in joins)
+        own = _way_back() if joins and only_pids else -1
+        if own >= 0 or not launch.stage:
+            _clone_here(born, child, joins, own, cgroup_fd)
         else:
             _clone_through_stage(born, child, cgroup_fd)
     except BaseException:
@@ -103,11 +105,24 @@ def _make_stub(image: bytes) -> int:
     return fd
 
 
-def _clone_here(born: Born, child: Child, stage: tuple[ops.JoinNamespace, ...], cgroup_fd: int) -> None:
-    """A joined pid namespace counts for our next child; afterwards we take our own for the next again. Others
-    live in there: that child is born so that they can't trace it."""
+def _way_back() -> int:
+    """Our own pid namespace, if we may return to it from another; joining it while in it changes nothing. Who
+    is root in a user namespace alone, as rootless podman is, has no right to the host's, and gets -1."""
+    own = posix.open("/proc/self/ns/pid", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        syscall.setns(own, c.CLONE_NEWPID)
+    except OSError:
+        posix.close(own)
+        return -1
+    return own
+
+
+def _clone_here(
+    born: Born, child: Child, stage: tuple[ops.JoinNamespace, ...], own: int, cgroup_fd: int
+) -> None:
+    """A joined pid namespace counts for our next child; afterwards we take our `own` for the next again.
+    Others live in there: that child is born so that they can't trace it."""
     launch = born.launch
-    own = posix.open("/proc/self/ns/pid", posix.O_RDONLY | posix.O_CLOEXEC) if stage else -1
     try:
         if stage:
             syscall.prctl(c.PR_SET_DUMPABLE, 0)

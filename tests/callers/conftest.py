@@ -58,6 +58,33 @@ def podman(_podman_store: Caller) -> Iterator[Caller]:
     assert not leaks.cgroups("libpod-")
 
 
+class Buildah(Caller):
+    """buildah, and the runtime that `run` and `build` are to be given."""
+
+    runtime: str
+
+
+@pytest.fixture
+def buildah(_podman_store: Caller, runtime_command: str) -> Iterator[Buildah]:
+    """buildah with podman's store, and no container before and after."""
+    if shutil.which("buildah") is None:
+        pytest.skip("buildah is not installed")
+    before = leaks.children()
+    words = _podman_store.base
+    store = [
+        words[words.index(name) + n] for name in ("--root", "--runroot", "--storage-driver") for n in (0, 1)
+    ]
+    made = Buildah(["buildah", *store], {**_podman_store.env})
+    made.runtime = runtime_command
+    known = made.ok("images", "--quiet").split()
+    yield made
+    made.ok("rm", "--all")
+    if new := [name for name in made.ok("images", "--quiet").split() if name not in known]:
+        made.ok("rmi", "--force", *new)
+    until(lambda: not leaks.reap_orphans(before), "all have ended")
+    assert not leaks.cgroups("buildah-buildah")
+
+
 CONTAINERD = """version = 2
 root = "{path}/root"
 state = "{path}/state"

@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from support.bundle import make_rootfs
+from support.caller import Caller, own_machine, subordinate_ids
+from support.console import set_window_size
 from support.waiting import until
 
 IMAGE = "busybox-test"
@@ -103,6 +106,39 @@ def test_logs(podman):
     assert (done.stdout, done.stderr) == ("out\n", "err\n")
 
 
+def test_logs_followed_to_the_end(podman):
+    start(podman, IMAGE, "sh", "-c", "echo one; while [ ! -e /go ]; do sleep 0.02; done; echo two")
+    with podman.piped("logs", "--follow", "box") as follower:
+        assert follower.stdout.readline() == "one\n"
+        podman.ok("exec", "box", "touch", "/go")
+        assert follower.stdout.read() == "two\n"
+        assert follower.wait(20) == 0
+
+
+def test_attach_and_detach_by_keys(podman):
+    start(podman, "--interactive", "--tty", IMAGE, "sh")
+    with podman.on_terminal("attach", "--detach-keys", "ctrl-x", "box") as (terminal, process):
+        terminal.type("echo $((40 + 2))\n")
+        terminal.expect("\n42\r")
+        terminal.type("\x18")
+        process.wait(20)
+    assert status(podman) == "running"
+    with podman.on_terminal("attach", "box") as (terminal, process):
+        terminal.type("exit 6\n")
+        process.wait(20)
+    assert podman.ok("inspect", "--format", "{{.State.ExitCode}}", "box").strip() == "6"
+
+
+def test_a_terminal_that_changes_its_size(podman):
+    with podman.on_terminal(*RUN, "--rm", "-it", IMAGE, "sh") as (terminal, process):
+        terminal.expect("# ")
+        terminal.type("trap 'stty size' WINCH; while :; do sleep 0.05; done\n")
+        terminal.expect("done")
+        until(lambda: not set_window_size(terminal.master, 20, 70) and "20 70" in terminal.now(), "resized")
+        terminal.type("\x03exit\n")
+        process.wait(20)
+
+
 def test_stop_lets_the_program_end(podman):
     box = start(podman, IMAGE, "sh", "-c", LOOP)
     until(lambda: "ready" in podman.ok("logs", box), "the trap is set")
@@ -152,6 +188,33 @@ def test_create_start_attach_restart(podman):
     assert status(podman) == "exited"
     second = podman.ok("start", "--attach", "box")
     assert float(first.split()[0]) < float(second.split()[0])
+
+
+def test_restart(podman):
+    box = start(podman, IMAGE, "sh", "-c", "echo begun; exec sleep 1000")
+    before = podman.ok("inspect", "--format", "{{.State.Pid}}", box)
+    podman.ok("restart", "--time", "0", box)
+    assert status(podman) == "running"
+    assert podman.ok("inspect", "--format", "{{.State.Pid}}", box) != before
+    until(lambda: podman.ok("logs", box) == "begun\n" * 2, "it has run twice")
+
+
+def test_a_restart_policy(podman):
+    """conmon's own end runs `podman container cleanup`, which restarts it."""
+    start(podman, "--restart", "on-failure:2", IMAGE, "sh", "-c", "echo again; exit 1")
+    until(lambda: podman.ok("logs", "box") == "again\n" * 3, "all runs", 30)
+    until(lambda: status(podman) == "exited", "it has ended")
+
+
+def test_health(podman):
+    """podman's clock for it is systemd's; asked by hand, it is an exec."""
+    health = ("--health-cmd", "test -e /well", "--health-interval", "disable", "--health-retries", "1")
+    box = start(podman, *health, IMAGE, "sleep", "1000")
+    ill = podman("healthcheck", "run", box)
+    assert (ill.returncode, "unhealthy" in ill.stdout + ill.stderr) == (1, True), ill
+    podman.ok("exec", box, "touch", "/well")
+    podman.ok("healthcheck", "run", box)
+    assert podman.ok("inspect", "--format", "{{.State.Health.Status}}", box) == "healthy\n"
 
 
 def test_init_prepared_but_not_started(podman):
@@ -232,6 +295,104 @@ def test_a_user_namespace(podman):
         "/proc/self/uid_map",
     )
     assert text.split() == ["0", "100000", "5000"]
+
+
+def test_users_of_a_range_that_podman_chooses(podman, work):
+    """`--userns=auto` takes the ranges of the user `containers` in /etc/subuid."""
+    with own_machine(*subordinate_ids(work, "containers")) as machine:
+        inside = Caller([*machine, *podman.base], podman.env)
+        text = inside.ok(*RUN, "--rm", "--userns=auto:size=5000", IMAGE, "cat", "/proc/self/uid_map")
+        first, second = (
+            inside.ok(*RUN, "--detach", "--userns=auto", "--name", name, IMAGE, "sleep", "1000")
+            for name in ("one", "two")
+        )
+        assert first != second
+        maps = [inside.ok("exec", name, "cat", "/proc/self/uid_map").split() for name in ("one", "two")]
+        inside.ok("rm", "--force", "--time", "0", "one", "two")
+    assert text.split() == ["0", "1000000", "5000"]
+    assert maps[0][1] != maps[1][1]
+
+
+def test_an_init_inside(podman):
+    if shutil.which("catatonit") is None:
+        pytest.skip("catatonit is not installed")
+    orphan = "(sleep 0.05 & exec true); touch /ready; exec sleep 1000"
+    box = start(podman, "--init", "--init-path", shutil.which("catatonit"), IMAGE, "sh", "-c", orphan)
+    until(lambda: podman("exec", box, "test", "-e", "/ready").returncode == 0, "it is ready")
+    assert podman.ok("exec", box, "cat", "/proc/1/cmdline").split("\0")[0] == "/run/podman-init"
+    until(lambda: len(podman.ok("top", box, "pid").splitlines()) == 3, "the orphan is reaped")
+    podman.ok("stop", "--time", "10", box)
+    assert podman.ok("inspect", "--format", "{{.State.ExitCode}}", box).strip() == str(128 + 15)
+
+
+def test_a_pod_shares_namespaces(podman):
+    if shutil.which("catatonit") is None:
+        pytest.skip("catatonit is not installed: the pod's first container is made from it")
+    podman.ok("pod", "create", "--name", "pod", "--network", "none", "--share", "net,ipc,uts,pid")
+    try:
+        for name in ("one", "two"):
+            podman.ok("run", "--detach", "--pod", "pod", "--name", name, IMAGE, "sleep", "1000")
+        links = "for ns in net ipc uts pid mnt; do readlink /proc/self/ns/$ns; done"
+        one, two = (podman.ok("exec", name, "sh", "-c", links).split() for name in ("one", "two"))
+        assert one[:4] == two[:4] and one[4] != two[4]
+        assert podman.ok("exec", "one", "ps").count("sleep 1000") == 2
+        podman.ok("pod", "pause", "pod")
+        assert {status(podman, "one"), status(podman, "two")} == {"paused"}
+        podman.ok("pod", "unpause", "pod")
+        assert podman.ok("pod", "top", "pod", "args").count("sleep 1000") == 2
+        podman.ok("kill", "two")
+        until(lambda: status(podman, "two") == "exited", "it has ended")
+        assert status(podman, "one") == "running"
+        podman.ok("pod", "restart", "pod")
+        assert {status(podman, "one"), status(podman, "two")} == {"running"}
+        podman.ok("pod", "stop", "--time", "0", "pod")
+        assert status(podman, "one") == "exited"
+    finally:
+        podman.ok("pod", "rm", "--force", "--time", "0", "pod")
+        podman("image", "prune", "--all", "--force", "--filter", "label=io.buildah.version")
+
+
+def test_build(podman, work):
+    """buildah within podman: a container for each RUN."""
+    (work / "Containerfile").write_text(
+        f"FROM {IMAGE}\nARG WHO\nRUN echo built for $WHO >/file && id -u >>/file\nUSER 1000\n"
+        'RUN id -u >/tmp/user\nENTRYPOINT ["cat", "/file", "/tmp/user"]\n'
+    )
+    podman.ok("build", "--network", "none", "--tag", "made", "--build-arg", "WHO=you", work, timeout=120)
+    try:
+        assert podman.ok(*RUN, "--rm", "made") == "built for you\n0\n1000\n"
+    finally:
+        podman.ok("image", "rm", "made")
+
+
+def test_a_root_filesystem_without_an_image(podman, work):
+    rootfs = make_rootfs(work / "rootfs")
+    assert podman.ok(*RUN, "--rm", "--rootfs", rootfs, "echo", "hello") == "hello\n"
+
+
+def test_copies_and_differences(podman, work):
+    box = start(podman, IMAGE, "sleep", "1000")
+    (work / "file").write_text("copied\n")
+    podman.ok("cp", work / "file", f"{box}:/tmp/file")
+    assert podman.ok("exec", box, "cat", "/tmp/file") == "copied\n"
+    assert "A /tmp/file" in podman.ok("diff", box).splitlines()
+
+
+def test_a_seccomp_profile_of_the_users(podman, work):
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}],
+    }
+    (work / "profile.json").write_text(json.dumps(profile))
+    option = f"seccomp={work}/profile.json"
+    text = podman.ok(*RUN, "--rm", "--security-opt", option, IMAGE, "sh", "-c", "mkdir /x 2>&1 || true")
+    assert text.endswith("Function not implemented\n")
+
+
+def test_out_of_memory(podman):
+    start(podman, "--memory", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", "tail /dev/zero")
+    podman.ok("wait", "box")
+    assert podman.ok("inspect", "--format", "{{.State.ExitCode}}", "box").strip() == "137"
 
 
 def test_a_pod_without_an_infra_container(podman):

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from support import dockerd, image, leaks
 from support.bundle import PREFIX, make_rootfs
-from support.caller import Caller, own_directory, own_machine
+from support.caller import Caller, overlay, own_directory, own_machine
 from support.runtime import CHECKOUT
 from support.waiting import until
 
@@ -134,12 +134,6 @@ class Machine(Caller):
             process.wait(60)
 
 
-def overlay(path: Path, directory: str) -> list[str]:
-    above = path / "above" / directory.strip("/").replace("/", "-")
-    layers = f"lowerdir={directory},upperdir={above}/upper,workdir={above}/work"
-    return [f"mkdir -p {above}/upper {above}/work", f"mount -t overlay overlay -o {layers} {directory}"]
-
-
 @pytest.fixture
 def machine(runtime_command: str) -> Iterator[Machine]:
     if os.geteuid() != 0:
@@ -147,7 +141,7 @@ def machine(runtime_command: str) -> Iterator[Machine]:
     with own_directory() as path:
         (path / "above").mkdir()
         prepare = [f"mount -t tmpfs tmpfs {path}/above", "mount -t tmpfs tmpfs /var/lib"]
-        prepare += [*overlay(path, "/etc"), *overlay(path, "/usr/local")]
+        prepare += [*overlay(path / "above", "/etc"), *overlay(path / "above", "/usr/local")]
         image.write_layout(
             make_rootfs(path / "rootfs"), path / "image.tar", IMAGE, {"Cmd": ["sh"], "Env": ["PATH=/bin"]}
         )

@@ -11,6 +11,7 @@ import pytest
 from support.host import needs_namespace
 
 UID = 54321
+BECOME_USER = ("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--inh-caps=-all")
 pytestmark = pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv (util-linux)")
 
 
@@ -28,8 +29,7 @@ def user(runtime, bundle, work):
         streams = {"stderr": subprocess.PIPE} if words[0] != "create" else {"stderr": subprocess.DEVNULL}
         streams["stdout"] = streams["stderr"]
         return subprocess.run(
-            ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--inh-caps=-all",
-             runtime.command, *words],
+            [*BECOME_USER, runtime.command, *words],
             cwd=bundle.path, stdin=subprocess.DEVNULL, text=True, timeout=60, **streams,
             env={"XDG_RUNTIME_DIR": str(work / "run"), "PATH": "/usr/bin:/bin"},
         )  # fmt: skip
@@ -103,3 +103,27 @@ def test_limits_that_cannot_be_set_are_an_error_with_a_way_out(user, bundle):
     assert done.returncode == 1
     assert "/linux/resources/memory" in done.stderr
     assert "delegat" in done.stderr
+
+
+def test_in_a_user_namespace_of_the_callers(user, bundle, runtime, work):
+    """As rootless podman does it: we are root in there, but have no right to the pid namespace that we come
+    from, so that a process which has joined the container's can't come back."""
+    change(bundle, args=["sleep", "1000"])
+    path = bundle.path / "config.json"
+    document = json.loads(path.read_text())
+    linux = document["linux"]
+    linux["namespaces"] = [entry for entry in linux["namespaces"] if entry["type"] != "user"]
+    del linux["uidMappings"], linux["gidMappings"]
+    path.write_text(json.dumps(document))
+    run = f"{runtime.command} --root {work}/run"
+    script = (
+        f"trap '{run} delete --force {bundle.id}' EXIT; {run} run --detach {bundle.id} >/dev/null 2>&1; "
+        f"{run} exec {bundle.id} cat /proc/1/comm; {run} exec {bundle.id} id -u"
+    )
+    done = subprocess.run(
+        [*BECOME_USER, "unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script],
+        cwd=bundle.path, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+        env={"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": f"{work}/run"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["sleep", "0"]

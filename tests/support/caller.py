@@ -67,6 +67,14 @@ def subordinate_ids(path: Path, user: str) -> list[str]:
     return [f"mount --bind {path}/subids /etc/{name}" for name in ("subuid", "subgid")]
 
 
+def overlay(path: Path, directory: str) -> list[str]:
+    """The commands of own_machine after which all that is written into a directory stays on that machine, for
+    as long as it lasts. `path` holds it, and is not on an overlay itself."""
+    above = path / directory.strip("/").replace("/", "-")
+    layers = f"lowerdir={directory},upperdir={above}/upper,workdir={above}/work"
+    return [f"mkdir -p {above}/upper {above}/work", f"mount -t overlay overlay -o {layers} {directory}"]
+
+
 class Caller:
     """A program that calls the runtime, with the options that every call of it needs."""
 

@@ -55,6 +55,11 @@ class Terminal:
         before, _, self.seen = self.seen.partition(text)
         return before + text
 
+    def now(self) -> str:
+        """What has come so far; it is not forgotten."""
+        self._read(0.02)
+        return self.seen
+
     def rest(self, seconds: float = 15) -> str:
         """Reads until the other side is closed."""
         deadline = time.monotonic() + seconds

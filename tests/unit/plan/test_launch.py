@@ -20,6 +20,7 @@ from pyrunc.oci.default import default_document
 from pyrunc.plan import ops
 from pyrunc.plan.launch import Launch, sysctl_path
 from pyrunc.plan.stub import STEP_SECCOMP
+from pyrunc.record import replaced
 
 GOLDEN = Path(__file__).parent / "golden"
 MAPPING = [{"containerID": 0, "hostID": 100_000, "size": 65_536}]
@@ -252,6 +253,14 @@ def test_a_privileged_host_side_opens_sources_and_an_unprivileged_child_its_own(
     assert ops.OpenTree not in kinds(rootless.prepare)
     child = kinds(rootless.child)
     assert child.index(ops.BecomeRoot) < child.index(ops.OpenTree) < child.index(ops.AttachRoot)
+
+
+@pytest.mark.parametrize("change", [dict, with_user_namespace])
+def test_groups_are_left_alone_where_our_user_namespace_denies_them(change):
+    launch = plan(change(default_config()), replaced(ON_V2, in_user_namespace=True, may_set_groups=False))
+    assert "setgroups" not in [call.call for call in launch.calls]
+    assert not any(op.drop_groups for op in launch.child if isinstance(op, ops.BecomeRoot))
+    assert "setgroups" in [call.call for call in plan(change(default_config()), ON_V2).calls]
 
 
 def test_no_pivot_hides_the_hosts_proc():
