@@ -61,10 +61,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         Path(os.environ["PYRUNC_TEST_FIELDS"]).write_text(json.dumps(claims))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    fields.forget()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     """A black-box test that passes has shown its rows to the runtime."""
-    fields.forget()
     yield
     if "runtime" in getattr(item, "fixturenames", ()):
         unseen = fields.unseen(fields.claimed_by(item))

@@ -29,6 +29,7 @@ from pyrunc.record import Record, replaced
 
 # option -> (bits set, bits cleared): of two that disagree, the later wins, as in mount(8)
 FLAGS = {
+    "acl": (c.MS_POSIXACL, 0),
     "async": (0, c.MS_SYNCHRONOUS),
     "atime": (0, c.MS_NOATIME),
     "defaults": (0, 0),
@@ -40,6 +41,7 @@ FLAGS = {
     "lazytime": (c.MS_LAZYTIME, 0),
     "loud": (0, c.MS_SILENT),
     "mand": (c.MS_MANDLOCK, 0),
+    "noacl": (0, c.MS_POSIXACL),
     "noatime": (c.MS_NOATIME, 0),
     "nodev": (c.MS_NODEV, 0),
     "nodiratime": (c.MS_NODIRATIME, 0),

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from support import elf
+from support.fields import covers
 from support.marks import deviation
 
 
@@ -136,6 +137,7 @@ def test_unknown_properties_are_ignored(runtime, bundle, change):
 
 
 @pytest.mark.parametrize("version", ["1.0.0", "1.0.2-dev", "1.1.0+dev", "1.2.1", "1.99.0"])
+@covers("/ociVersion")
 def test_every_version_with_our_major_number(runtime, bundle, version):
     bundle.config["ociVersion"] = version
     runtime.run(bundle, "true").ok()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support import cgroups, host, leaks
+from support.fields import covers
 from support.host import needs_cgroup1, needs_cgroup2, needs_cgroupfs, needs_controller
 from support.marks import deviation
 from support.waiting import until
@@ -33,6 +34,7 @@ def test_a_cgroup_of_its_own_in_every_hierarchy(runtime, running):
 
 @needs_cgroupfs
 @pytest.mark.parametrize("path", ["/{id}", "/{prefix}parent/{id}", "{id}", "/../../{id}", "/{id}/../{id}"])
+@covers("/linux/cgroupsPath")
 def test_the_path_from_the_config(runtime, bundle, path):
     bundle.linux["cgroupsPath"] = path.format(id=bundle.id, prefix=bundle.id)
     try:
@@ -87,6 +89,7 @@ def test_what_the_container_sees_of_its_cgroup(runtime, bundle):
 
 
 @needs_controller("memory")
+@covers("/linux/resources/memory/(limit|reservation)")
 def test_memory(runtime, bundle):
     bundle.resources["memory"] = {"limit": 64 * MEBIBYTE, "reservation": 32 * MEBIBYTE}
     runtime.launch(bundle, "sleep", "1000")
@@ -95,6 +98,7 @@ def test_memory(runtime, bundle):
 
 
 @needs_controller("memory")
+@covers("/linux/resources/memory/swap")
 def test_the_kernel_enforces_the_memory_limit(runtime, bundle):
     """dd holds its whole buffer."""
     bundle.resources["memory"] = {"limit": 32 * MEBIBYTE, "swap": 32 * MEBIBYTE}
@@ -118,6 +122,7 @@ def test_a_small_memory_limit_is_enough_for_a_small_program(runtime, bundle, meb
 
 @needs_cgroup1
 @needs_controller("memory")
+@covers("/linux/resources/memory/(swappiness|disableOOMKiller)")
 def test_memory_details_of_v1(runtime, bundle):
     bundle.resources["memory"] = {
         "limit": 64 * MEBIBYTE,
@@ -147,6 +152,7 @@ def test_swap_of_v2_does_not_count_memory(runtime, bundle, memory, expected):
     assert file(runtime, bundle, "memory", "", "memory.swap.max") == expected
 
 
+@covers("/linux/resources/pids/limit")
 def test_the_kernel_enforces_the_number_of_pids(runtime, bundle):
     bundle.resources["pids"] = {"limit": 5}
     done = runtime.run(bundle, "sh", "-c", "for n in 1 2 3 4 5 6 7; do sleep 1000 & echo $n; done")
@@ -170,6 +176,7 @@ def test_no_pids_at_all_is_as_few_as_can_be(runtime, bundle):
 
 
 @needs_controller("cpu")
+@covers("/linux/resources/cpu/(quota|period)")
 def test_cpu_quota_and_period(runtime, bundle):
     bundle.resources["cpu"] = {"quota": 25_000, "period": 50_000}
     runtime.launch(bundle, "sleep", "1000")
@@ -192,6 +199,7 @@ def test_the_kernel_enforces_the_quota(runtime, bundle):
 @needs_cgroup1
 @needs_controller("cpu")
 @pytest.mark.parametrize("shares", [2, 512, 1024, 262_144])
+@covers("/linux/resources/cpu/shares")
 def test_cpu_shares(runtime, bundle, shares):
     bundle.resources["cpu"] = {"shares": shares}
     runtime.launch(bundle, "sleep", "1000")
@@ -213,6 +221,7 @@ _LINEAR = deviation("runc", reason="converts linearly, which makes 39 of the def
         pytest.param(2048, 174, marks=_LINEAR),
     ],
 )
+@covers("/linux/resources/cpu/shares")
 def test_cpu_shares_become_a_weight(runtime, bundle, shares, weight):
     """The default of one is the default of the other, and so are both ends."""
     bundle.resources["cpu"] = {"shares": shares}
@@ -221,6 +230,7 @@ def test_cpu_shares_become_a_weight(runtime, bundle, shares, weight):
 
 
 @needs_controller("cpuset")
+@covers("/linux/resources/cpu/(cpus|mems)")
 def test_cpuset(runtime, bundle):
     bundle.resources["cpu"] = {"cpus": "0", "mems": "0"}
     runtime.launch(bundle, "sleep", "1000")
@@ -232,6 +242,7 @@ def test_cpuset(runtime, bundle):
 
 @needs_controller("cpu")
 @deviation("runc", reason="does not know burst and idle", before="1.2")
+@covers("/linux/resources/cpu/(burst|idle)")
 def test_cpu_burst_and_idle(runtime, bundle):
     bundle.resources["cpu"] = {"quota": 20_000, "period": 50_000, "burst": 10_000}
     runtime.launch(bundle, "sleep", "1000")
@@ -253,6 +264,7 @@ def _block_device():
 
 @needs_controller("io" if host.PURE_CGROUP2 else "blkio")
 @pytest.mark.skipif(_block_device() is None, reason="no disk")
+@covers("/linux/resources/blockIO/(throttleReadBpsDevice|throttleWriteIOPSDevice)/*/(major|minor|rate)")
 def test_block_io(runtime, bundle):
     major, minor = _block_device()
     rate = {"major": major, "minor": minor, "rate": 1_048_576}
@@ -280,6 +292,7 @@ def test_unified_settings_need_v2(runtime, bundle):
 
 
 @needs_cgroup2
+@covers("/linux/resources/unified")
 def test_unified_settings(runtime, bundle):
     bundle.resources["unified"] = {"memory.high": str(50 * MEBIBYTE), "pids.max": "44"}
     runtime.launch(bundle, "sleep", "1000")

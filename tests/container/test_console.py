@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from support.console import ConsoleSocket, open_terminal, set_window_size, window_size
 from support.facts import mount_at
+from support.fields import covers
 from support.marks import deviation
 
 # A program gets its controlling terminal from the caller, as from a login shell.
@@ -105,6 +106,7 @@ def test_a_console_socket_where_nobody_listens(runtime, with_terminal, work):
 # -- what the program sees -------------------------------------------------------------------------------
 
 
+@covers("/process/terminal", "/process/consoleSize/(height|width)")
 def test_the_programs_terminal(runtime, with_terminal, socket):
     """Standard streams, controlling terminal, and /dev/console are one terminal of the own devpts."""
     with_terminal.process["user"] = {"uid": 1000, "gid": 1000}

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from support.fields import covers
 from support.marks import deviation
 
 _DEFAULTS = {"null": "1:3", "zero": "1:5", "full": "1:7", "random": "1:8", "urandom": "1:9", "tty": "5:0"}
@@ -38,6 +39,7 @@ def test_terminals_can_be_opened(runtime, bundle):
     assert answers["open"].split() == ["0", "ptmx"]
 
 
+@covers("/linux/devices/*/(type=b|type=c|type=p|type=u|path|fileMode|major|minor|uid|gid)")
 def test_a_device_from_the_config(runtime, bundle):
     bundle.linux["devices"] = [
         {"path": "/dev/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 12, "gid": 34},
@@ -123,6 +125,7 @@ def test_a_dev_that_is_a_link_cannot_harm_what_it_leads_to(runtime, bundle, work
 
 
 @pytest.mark.parametrize("access", ["r", "w", "m", "rw", "rwm"])
+@covers("/linux/resources/devices/*/(allow|type|major|minor|access)")
 def test_what_is_denied_is_denied_by_the_kernel(runtime, bundle, access):
     """/dev/kmsg, harmless to open: allowed for `access` alone."""
     bundle.allow("CAP_MKNOD", "CAP_SYSLOG", "CAP_SYS_ADMIN")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import leaks
+from support.fields import covers
 from support.marks import deviation
 from support.waiting import until
 
@@ -15,6 +16,7 @@ UNKNOWN = "container does not exist"
 ID = "ID"
 
 
+@covers("state:/(status=created|status=stopped)")
 def test_a_container_from_create_to_delete(runtime, bundle):
     created = runtime.create(bundle, "sh", "-c", "echo begun; exec sleep 1000").ok()
     assert runtime.status(bundle) == "created"
@@ -36,6 +38,7 @@ def test_a_container_from_create_to_delete(runtime, bundle):
     assert os.listdir(runtime.root) == []
 
 
+@covers("/annotations", "state:/(ociVersion|id|pid|bundle|annotations|status=running)")
 def test_state_describes_the_container(runtime, bundle):
     bundle.config["annotations"] = {"org.example.key": "välue"}
     before = time.time()

@@ -2,6 +2,7 @@
 
 import pytest
 from support.facts import mount_at
+from support.fields import covers
 from support.marks import deviation
 
 
@@ -14,6 +15,7 @@ def secrets(bundle):
     return bundle
 
 
+@covers("/linux/maskedPaths")
 def test_a_masked_directory_is_empty_and_a_masked_file_too(runtime, secrets):
     secrets.linux["maskedPaths"] += ["/secret-directory", "/secret-file", "/missing"]
     answers = runtime.ask(
@@ -38,6 +40,7 @@ def test_the_same_path_twice(runtime, secrets):
     assert runtime.ask(secrets, read="cat /secret-file; ls /secret-directory") == {"read": ""}
 
 
+@covers("/linux/readonlyPaths")
 def test_readonly_paths(runtime, secrets):
     secrets.linux["readonlyPaths"] += ["/secret-directory", "/secret-file", "/missing"]
     answers = runtime.ask(

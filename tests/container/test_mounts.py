@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 from support.facts import mount_at, mounts
+from support.fields import covers
 from support.host import kernel, needs_program
 from support.marks import deviation
 
@@ -39,6 +40,7 @@ def test_of_two_options_that_disagree_the_later_wins(runtime, bundle, options, e
     assert ("relatime" in found.options) == ("strictatime" not in options)
 
 
+@covers("/mounts/*/type=tmpfs")
 def test_an_option_that_is_no_flag_is_the_filesystems(runtime, bundle):
     bundle.mount("/data", "tmpfs", "scratch", "size=64k", "mode=1750", "nr_inodes=10")
     answers = runtime.ask(bundle, mounts=MOUNTINFO, mode="stat -c %a /data", size="df -k /data | tail -1")
@@ -83,6 +85,7 @@ def test_a_tmpfs_takes_the_mode_of_what_it_covers(runtime, bundle):
     assert runtime.ask(bundle, mode="stat -c %a /data")["mode"] == "2710"
 
 
+@covers("/mounts/*/options=tmpcopyup")
 def test_tmpcopyup(runtime, bundle):
     (bundle.rootfs / "data/deep").mkdir(parents=True)
     (bundle.rootfs / "data/deep/file").write_text("kept")
@@ -110,6 +113,7 @@ def source(work):
     return made
 
 
+@covers("/mounts/*/(source|destination|type=bind|options=bind)")
 def test_bind_a_directory(runtime, bundle, source):
     bundle.bind(source, "/data")
     answers = runtime.ask(bundle, read="cat /data/file", write="echo inside > /data/new && echo done")
@@ -171,6 +175,7 @@ def nested(source):
     subprocess.run(["umount", source / "below"], check=True)
 
 
+@covers("/mounts/*/options=rbind")
 def test_only_a_recursive_bind_takes_what_is_mounted_below(runtime, bundle, nested):
     bundle.bind(nested, "/flat")
     bundle.mount("/deep", "bind", nested, "rbind")
@@ -178,6 +183,7 @@ def test_only_a_recursive_bind_takes_what_is_mounted_below(runtime, bundle, nest
     assert answers == {"flat": "", "deep": "file"}
 
 
+@covers("/mounts/*/options=rro")
 def test_ro_is_for_the_top_and_rro_for_all(runtime, bundle, nested):
     bundle.mount("/ro", "bind", nested, "rbind", "ro")
     if kernel() >= (5, 12):
@@ -227,6 +233,7 @@ _REFUSED = deviation("runc", reason="makes / unbindable and then tries to bind t
         pytest.param("runbindable", {"unbindable"}, marks=_REFUSED),
     ],
 )  # fmt: skip
+@covers("/linux/rootfsPropagation={given}")
 def test_propagation_of_the_rootfs(runtime, bundle, given, expected):
     bundle.linux["rootfsPropagation"] = given
     text = runtime.ask(bundle, mounts=MOUNTINFO)["mounts"]
@@ -343,7 +350,7 @@ def test_the_hosts_proc_may_be_bound_over_proc(runtime, bundle):
 # -- the rootfs ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("readonly", [True, False, None])
+@pytest.mark.parametrize("readonly", [pytest.param(True, marks=covers("/root/readonly")), False, None])
 def test_a_readonly_rootfs(runtime, bundle, readonly):
     if readonly is None:
         del bundle.config["root"]["readonly"]
@@ -357,6 +364,7 @@ def test_a_readonly_rootfs(runtime, bundle, readonly):
 
 
 @pytest.mark.parametrize("path", ["rootfs", "./rootfs/", "{absolute}", "../bundle/rootfs"])
+@covers("/root/path")
 def test_the_path_of_the_rootfs(runtime, bundle, path):
     (bundle.rootfs / "here").touch()
     bundle.config["root"]["path"] = path.format(absolute=bundle.rootfs)
@@ -391,6 +399,7 @@ def test_the_cgroup_mounts_are_readonly(runtime, bundle):
     assert "can't create" in answers["agent"]
 
 
+@covers("/mounts/*/type=mqueue")
 def test_mqueue_and_shm(runtime, bundle):
     text = runtime.ask(bundle, mounts=MOUNTINFO, shm="echo x > /dev/shm/x; stat -c %a /dev/shm")
     assert mount_at(text["mounts"], "/dev/mqueue").fstype == "mqueue"
@@ -400,6 +409,9 @@ def test_mqueue_and_shm(runtime, bundle):
 @deviation("runc", reason="has no id-mapped mounts", before="1.2")
 @needs_program("unshare")
 @pytest.mark.skipif(kernel() < (6, 3), reason="id-mapped tmpfs is of Linux 6.3")
+@covers("/mounts/*/options=idmap")
+@covers("/mounts/*/uidMappings/*/(containerID|hostID|size)")
+@covers("/mounts/*/gidMappings/*/(containerID|hostID|size)")
 def test_an_id_mapped_bind(runtime, bundle, work):
     """What belongs to 1000 outside belongs to 0 inside, and back."""
     source = work / "source"

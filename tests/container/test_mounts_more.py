@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.facts import mount_at, mounts
+from support.fields import covers
 from support.host import CGROUP1, PURE_CGROUP2, kernel, needs_cgroup1, needs_namespace
 from support.marks import deviation
 
@@ -192,6 +193,7 @@ def test_ids_that_are_not_mapped_are_nobodys(runtime, bundle, tmpfs_source):
 @no_idmap
 @needs_idmapped_tmpfs
 @pytest.mark.parametrize(("option", "inner"), [("idmap", "1000:2000"), ("ridmap", "0:5")])
+@covers("/mounts/*/options={option}")
 def test_only_ridmap_is_for_what_is_mounted_below(runtime, bundle, tmpfs_source, option, inner):
     below = tmpfs_source / "below"
     below.mkdir()
@@ -247,6 +249,7 @@ only_crun = deviation("runc", reason="does not know these options of crun")
 
 
 @only_crun
+@covers("/mounts/*/options=copy-symlink")
 def test_copy_symlink(runtime, bundle, source):
     (source / "link").symlink_to("../somewhere")
     bundle.bind(source / "link", "/deep/er/link", "copy-symlink")
@@ -262,6 +265,7 @@ def test_copy_symlink(runtime, bundle, source):
 
 
 @only_crun
+@covers("/mounts/*/options=src-nofollow")
 def test_src_nofollow(runtime, bundle, source):
     (source / "link").symlink_to("/etc/passwd")
     bundle.bind(source / "link", "/link", "src-nofollow")
@@ -271,6 +275,7 @@ def test_src_nofollow(runtime, bundle, source):
 
 
 @only_crun
+@covers("/mounts/*/options=dest-nofollow")
 def test_dest_nofollow(runtime, bundle, source):
     (bundle.rootfs / "target").write_text("as it was")
     (bundle.rootfs / "link").symlink_to("target")
@@ -301,6 +306,7 @@ def cgroup_mounts(text):
 @needs_namespace("cgroup")
 @pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize("access", ["ro", "rw"])
+@covers("/mounts/*/type=cgroup")
 def test_with_a_cgroup_namespace_the_mounts_begin_at_the_container(runtime, bundle, mapped, access):
     bundle.namespace("cgroup")
     bundle.unmount("/sys/fs/cgroup")

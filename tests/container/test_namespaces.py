@@ -5,6 +5,7 @@ import os
 
 import pytest
 from support.facts import fields
+from support.fields import covers
 from support.host import needs_namespace
 from support.marks import deviation
 
@@ -17,6 +18,7 @@ def _own(name):
     return os.readlink(f"/proc/self/ns/{name}")
 
 
+@covers("/linux/namespaces/*/(type=mount|type=pid|type=network|type=uts|type=ipc)")
 def test_own_namespaces_differ_and_the_others_are_the_hosts(runtime, bundle):
     everything = {**FILES, **MORE}
     answers = runtime.ask(
@@ -46,6 +48,7 @@ def donor(runtime, new_bundle):
 
 
 @pytest.mark.parametrize("name", ["pid", "network", "ipc", "uts"])
+@covers("/linux/namespaces/*/path")
 def test_a_namespace_by_path(runtime, new_bundle, donor, name):
     bundle = new_bundle()
     if name == "uts":
@@ -91,6 +94,7 @@ def test_a_namespace_twice_is_an_error(runtime, bundle):
 
 
 @needs_namespace("cgroup")
+@covers("/linux/namespaces/*/type=cgroup")
 def test_an_own_cgroup_namespace_starts_at_the_containers_cgroup(runtime, bundle):
     bundle.namespace("cgroup")
     answers = runtime.ask(bundle, cgroup="cat /proc/self/cgroup", ns="readlink /proc/self/ns/cgroup")
@@ -98,14 +102,17 @@ def test_an_own_cgroup_namespace_starts_at_the_containers_cgroup(runtime, bundle
     assert answers["ns"] != _own("cgroup")
 
 
-CLOCKS = [["monotonic", "7", "0"], ["boottime", "1000000", "5"]]
+CLOCKS = [["monotonic", "7", "9"], ["boottime", "1000000", "5"]]
 
 
 @pytest.fixture
 def clocks(bundle):
     """A bundle with clocks of its own, those of CLOCKS."""
     bundle.namespace("time")
-    bundle.linux["timeOffsets"] = {"boottime": {"secs": 1_000_000, "nanosecs": 5}, "monotonic": {"secs": 7}}
+    bundle.linux["timeOffsets"] = {
+        "boottime": {"secs": 1_000_000, "nanosecs": 5},
+        "monotonic": {"secs": 7, "nanosecs": 9},
+    }
     return bundle
 
 
@@ -115,6 +122,7 @@ def _offsets(text):
 
 @needs_namespace("time")
 @deviation("runc", reason="knows no time namespace", before="1.2")
+@covers("/linux/timeOffsets/(monotonic|boottime)/(secs|nanosecs)")
 def test_offsets_in_a_user_namespace_that_owns_the_clocks(runtime, clocks):
     clocks.map_ids()
     clocks.process["args"] = ["sleep", "1000"]
@@ -184,6 +192,7 @@ def test_clocks_that_would_run_before_the_boot_or_over(runtime, clocks, seconds)
 
 @needs_namespace("time")
 @deviation("runc", reason="knows no time namespace", before="1.2")
+@covers("/linux/namespaces/*/type=time")
 def test_a_time_namespace_with_offsets(runtime, clocks):
     answers = runtime.ask(
         clocks,
@@ -205,6 +214,7 @@ def test_time_offsets_need_a_time_namespace(runtime, bundle):
 # -- names -----------------------------------------------------------------------------------------------
 
 
+@covers("/hostname")
 def test_hostname_and_domainname(runtime, bundle):
     bundle.config["hostname"] = "some-host"
     answers = runtime.ask(bundle, host="hostname", kernel="cat /proc/sys/kernel/hostname")
@@ -213,6 +223,7 @@ def test_hostname_and_domainname(runtime, bundle):
 
 
 @deviation("runc", reason="does not know the field", before="1.2")
+@covers("/domainname")
 def test_domainname(runtime, bundle):
     bundle.config["domainname"] = "example.org"
     assert runtime.ask(bundle, name="cat /proc/sys/kernel/domainname")["name"] == "example.org"
@@ -263,6 +274,9 @@ def mapped(bundle):
     return bundle
 
 
+@covers("/linux/namespaces/*/type=user")
+@covers("/linux/uidMappings/*/(containerID|hostID|size)")
+@covers("/linux/gidMappings/*/(containerID|hostID|size)")
 def test_root_inside_is_nobody_special_outside(runtime, mapped):
     answers = runtime.ask(
         mapped, uid_map="cat /proc/self/uid_map", gid_map="cat /proc/self/gid_map", id="id -u; id -g",

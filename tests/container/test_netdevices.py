@@ -10,6 +10,7 @@ import uuid
 
 import pytest
 from support.bundle import PREFIX
+from support.fields import covers
 from support.host import needs_program
 from support.marks import deviation
 
@@ -73,6 +74,7 @@ def test_a_device_moves_and_is_up(runtime, bundle, host):
     assert host.links() == {"lo", "peer7"}
 
 
+@covers("/linux/netDevices/*/name")
 def test_it_may_get_another_name(runtime, bundle, host):
     host.ip("link", "set", "eth7", "up")
     bundle.linux["netDevices"] = {"eth7": {"name": "inner0"}}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support import elf
 from support.facts import CAPABILITIES, capabilities, fields, limits
+from support.fields import covers
 from support.host import needs_namespace, needs_sys_resource, needs_x86_64
 from support.marks import deviation
 
@@ -17,6 +18,7 @@ GETEUID = 107  # x86-64
 # -- user ------------------------------------------------------------------------------------------------
 
 
+@covers("/process/user/(uid|gid|additionalGids)")
 def test_user_and_groups(runtime, bundle):
     bundle.process["user"] = {"uid": 1000, "gid": 1001, "additionalGids": [5, 1002, 7]}
     status = fields(runtime.ask(bundle, status=STATUS)["status"])
@@ -44,8 +46,12 @@ def test_a_user_out_of_range(runtime, bundle, uid):
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"), [({}, "0022"), ({"umask": 0o77}, "0077"), ({"umask": 0}, "0000")]
-)
+    ("given", "expected"),
+    [
+        ({}, "0022"), ({"umask": 0}, "0000"),
+        pytest.param({"umask": 0o77}, "0077", marks=covers("/process/user/umask")),
+    ],
+)  # fmt: skip
 def test_umask(runtime, bundle, given, expected):
     bundle.process["user"].update(given)
     before = os.umask(0o137)
@@ -58,6 +64,7 @@ def test_umask(runtime, bundle, given, expected):
 # -- working directory -----------------------------------------------------------------------------------
 
 
+@covers("/process/cwd")
 def test_the_working_directory(runtime, bundle):
     bundle.process["cwd"] = "/usr/bin"
     assert runtime.ask(bundle, cwd="pwd; readlink /proc/self/cwd")["cwd"].split() == ["/usr/bin"] * 2
@@ -99,6 +106,7 @@ def test_a_descriptor_of_the_runtime_is_no_way_out(runtime, bundle, fd, work):
 # -- environment -----------------------------------------------------------------------------------------
 
 
+@covers("/process/env")
 def test_the_environment_is_the_configs_and_nothing_else(runtime, bundle):
     bundle.process["env"] = ["PATH=/bin", "ONE=1", "EMPTY=", "EQUAL=a=b", "LINES=a\nb", "ÜML=äöü"]
     done = runtime.run(bundle, "cat", "/proc/self/environ", env={**os.environ, "SECRET": "host"}).ok()
@@ -184,6 +192,7 @@ def test_a_program_relative_to_the_working_directory(runtime, bundle):
     assert runtime.run(bundle, "./busybox", "echo", "hello").ok().stdout == "hello\n"
 
 
+@covers("/process/args")
 def test_arguments_pass_byte_for_byte(runtime, bundle):
     words = ["", " a  b ", "*", "$HOME", "a\nb", "ünïcödé", "'\"\\", "x" * 100_000]
     done = runtime.run(bundle, "sh", "-c", 'printf "%s|" "$@"', "sh", *words).ok()
@@ -256,6 +265,7 @@ def test_the_callers_cpu_affinity_is_not_the_containers(runtime, bundle):
 # -- limits ----------------------------------------------------------------------------------------------
 
 
+@covers("/process/rlimits/*/(soft|hard)")
 def test_resource_limits(runtime, bundle):
     bundle.process["rlimits"] = [
         {"type": "RLIMIT_NOFILE", "soft": 123, "hard": 456},
@@ -268,6 +278,28 @@ def test_resource_limits(runtime, bundle):
     assert found["Max core file size"] == ("0", "0")
     assert found["Max file size"] == (str(1 << 30), str(1 << 31))
     assert found["Max stack size"] == (str(1 << 22), str(1 << 23))
+
+
+LIMITS = {
+    "CPU": "cpu time", "FSIZE": "file size", "DATA": "data size", "STACK": "stack size",
+    "CORE": "core file size", "RSS": "resident set", "NPROC": "processes", "NOFILE": "open files",
+    "MEMLOCK": "locked memory", "AS": "address space", "LOCKS": "file locks",
+    "SIGPENDING": "pending signals", "MSGQUEUE": "msgqueue size", "NICE": "nice priority",
+    "RTPRIO": "realtime priority", "RTTIME": "realtime timeout",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@covers("/process/rlimits/*/type=RLIMIT_{name}")
+def test_each_resource_limit(runtime, bundle, name):
+    """None above that of ours, which root may lack the right to raise."""
+    number = list(LIMITS).index(name)
+    _, hard = resource.getrlimit(number)
+    wanted = 1 << 30 if name in ("AS", "DATA", "STACK", "FSIZE") else 500
+    value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    bundle.process["rlimits"] = [{"type": f"RLIMIT_{name}", "soft": value, "hard": value}]
+    found = limits(runtime.ask(bundle, limits="cat /proc/self/limits")["limits"])
+    assert found[f"Max {LIMITS[name]}"] == (str(value), str(value))
 
 
 def test_a_limit_that_is_not_named_is_the_callers(runtime, bundle):
@@ -310,6 +342,7 @@ def test_a_limit_may_be_raised(runtime, bundle):
 
 
 @pytest.mark.parametrize("value", [0, 100, 1000])
+@covers("/process/oomScoreAdj")
 def test_oom_score(runtime, bundle, value):
     bundle.process["oomScoreAdj"] = value
     assert runtime.ask(bundle, score="cat /proc/self/oom_score_adj") == {"score": str(value)}
@@ -339,7 +372,21 @@ def test_io_priority(runtime, bundle):
     assert runtime.ask(bundle, priority="ionice -p $$") == {"priority": "best-effort: prio 6"}
 
 
+@covers("/linux/personality/domain=LINUX")
+def test_the_usual_personality(runtime, bundle):
+    bundle.linux["personality"] = {"domain": "LINUX"}
+    assert runtime.ask(bundle, machine="uname -m")["machine"] == os.uname().machine
+
+
+@covers("/linux/personality/flags")
+def test_flags_of_a_personality_are_ignored(runtime, bundle):
+    """The specification knows none yet."""
+    bundle.linux["personality"] = {"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}
+    assert runtime.ask(bundle, flags="cat /proc/self/personality") == {"flags": "00000000"}
+
+
 @deviation("runc", reason="does not know the field", before="1.2")
+@covers("/linux/personality/domain=LINUX32")
 def test_personality(runtime, bundle):
     bundle.linux["personality"] = {"domain": "LINUX32"}
     assert runtime.ask(bundle, machine="uname -m")["machine"] in ("i686", "armv8l", "armv7l")
@@ -348,6 +395,7 @@ def test_personality(runtime, bundle):
 # -- sysctl ----------------------------------------------------------------------------------------------
 
 
+@covers("/linux/sysctl")
 def test_sysctl(runtime, bundle):
     bundle.linux["sysctl"] = {
         "kernel.shmmni": "1234", "net.ipv4.ip_forward": "1", "net/ipv4/ping_group_range": "0 10",
@@ -412,6 +460,7 @@ def test_a_key_cannot_climb(runtime, bundle, key):
 SETS = {"bounding": "Bnd", "effective": "Eff", "permitted": "Prm", "inheritable": "Inh", "ambient": "Amb"}
 
 
+@covers("/process/capabilities/(bounding|effective|permitted|inheritable|ambient)")
 def test_the_five_sets(runtime, bundle):
     """For a root without ambient capabilities execve makes permitted from inheritable and bounding: what
     a program that is not root has shows the sets as they were set."""
@@ -487,6 +536,7 @@ def test_no_new_privileges(runtime, bundle, value):
 
 
 @needs_x86_64
+@covers("/process/noNewPrivileges")
 def test_no_new_privileges_makes_set_user_id_harmless(runtime, bundle):
     elf.install(bundle.rootfs / "bin/effective", elf.syscall_program(GETEUID, result=True), 0o4755)
     bundle.process["user"] = {"uid": 77, "gid": 77}

@@ -6,12 +6,14 @@ import platform
 import pytest
 from support import elf
 from support.facts import fields
+from support.fields import covers
 from support.host import needs_x86_64
 from support.marks import deviation
 from support.seccomp import Agent
 from support.waiting import until
 
 MKDIR = ["mkdir", "mkdirat"]
+_NEWER = deviation("runc", reason="its libseccomp is older than that", before="1.3")
 NATIVE = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}.get(platform.machine())
 SIGSYS = 31
 
@@ -36,6 +38,8 @@ def rule(names, action="SCMP_ACT_ERRNO", **more):
     return {"names": [names] if isinstance(names, str) else names, "action": action, **more}
 
 
+@covers("/linux/seccomp/syscalls/*/(names|action=SCMP_ACT_ERRNO)")
+@covers("/linux/seccomp/defaultAction=SCMP_ACT_ALLOW")
 def test_an_errno(runtime, bundle):
     bundle.writable().linux["seccomp"] = profile("SCMP_ACT_ALLOW", rule(MKDIR))
     answers = runtime.ask(bundle, make="mkdir /tmp/x || true", status="cat /proc/self/status")
@@ -71,15 +75,48 @@ def test_no_profile_no_filter(runtime, bundle):
 @pytest.mark.parametrize(
     "action", ["SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"]
 )
+@covers("/linux/seccomp/syscalls/*/action={action}")
 def test_actions_that_end_the_process(runtime, bundle, action):
     bundle.linux["seccomp"] = profile("SCMP_ACT_ALLOW", rule(MKDIR, action))
     assert runtime.ask(bundle, status="mkdir /tmp/x; echo $?")["status"].split()[-1] == str(128 + SIGSYS)
 
 
 @pytest.mark.parametrize("action", ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG"])
+@covers("/linux/seccomp/syscalls/*/action={action}")
 def test_actions_that_let_it_pass(runtime, bundle, action):
     bundle.writable().linux["seccomp"] = profile("SCMP_ACT_ALLOW", rule(MKDIR, action))
     assert runtime.ask(bundle, status="mkdir /tmp/x; echo $?") == {"status": "0"}
+
+
+@pytest.mark.parametrize(
+    ("action", "status"),
+    [
+        ("SCMP_ACT_KILL", 128 + SIGSYS), ("SCMP_ACT_KILL_THREAD", 128 + SIGSYS),
+        ("SCMP_ACT_KILL_PROCESS", 128 + SIGSYS), ("SCMP_ACT_TRAP", 128 + SIGSYS),
+        ("SCMP_ACT_LOG", 0), ("SCMP_ACT_TRACE", 1),
+    ],
+)  # fmt: skip
+@covers("/linux/seccomp/defaultAction={action}")
+def test_an_action_for_what_is_not_named(runtime, bundle, action, status):
+    """Without a tracer there is no such call (ENOSYS)."""
+    bundle.writable().linux["seccomp"] = profile(action, rule([*BASIC, "fork", "vfork"], "SCMP_ACT_ALLOW"))
+    script = "mkdir /tmp/x; echo $?"
+    answer = runtime.ask(bundle, status=script)["status"].split()
+    assert answer[-1] == str(status)
+    assert ("implemented" in answer) == (action == "SCMP_ACT_TRACE")
+
+
+@covers("/linux/seccomp/syscalls/*/action=SCMP_ACT_TRACE")
+def test_without_a_tracer_a_traced_call_is_unknown(runtime, bundle):
+    bundle.writable().linux["seccomp"] = profile("SCMP_ACT_ALLOW", rule(MKDIR, "SCMP_ACT_TRACE"))
+    assert "Function not implemented" in runtime.ask(bundle, make="mkdir /tmp/x || true")["make"]
+
+
+@covers("/linux/seccomp/defaultAction=SCMP_ACT_NOTIFY")
+def test_a_listener_cannot_be_asked_for_everything(runtime, bundle, work):
+    """Its descriptor could not be handed over any more: as in runc, an error."""
+    bundle.linux["seccomp"] = profile("SCMP_ACT_NOTIFY", listenerPath=str(work / "agent.sock"))
+    runtime.run(bundle, "true").failed("NOTIFY")
 
 
 @needs_x86_64
@@ -106,6 +143,8 @@ class TestSystemCalls:
             ("SCMP_CMP_MASKED_EQ", 0xF0, 0x30, [0x130, 0x23F], [0x140]),
         ],
     )
+    @covers("/linux/seccomp/syscalls/*/args/*/(op={op}|index|value|valueTwo)")
+    @covers("/linux/seccomp/syscalls/*/errnoRet")
     def test_a_condition(self, runtime, bundle, op, value, two, matching, other):
         condition = {"index": 0, "value": value, "valueTwo": two, "op": op}
         bundle.linux["seccomp"] = profile(
@@ -150,7 +189,14 @@ class TestSystemCalls:
             errno.EBADF,
         ]
 
-    @pytest.mark.parametrize(("given", "expected"), [({}, errno.EPERM), ({"defaultErrnoRet": 77}, 77)])
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({}, errno.EPERM),
+            pytest.param({"defaultErrnoRet": 77}, 77, marks=covers("/linux/seccomp/defaultErrnoRet")),
+        ],
+    )
+    @covers("/linux/seccomp/defaultAction=SCMP_ACT_ERRNO")
     def test_a_list_of_what_is_allowed(self, runtime, bundle, given, expected):
         bundle.linux["seccomp"] = profile("SCMP_ACT_ERRNO", rule(BASIC, "SCMP_ACT_ALLOW"), **given)
         assert self.result(runtime, bundle, self.DUP2, 300, 400) == errno.EBADF
@@ -170,6 +216,57 @@ class TestSystemCalls:
         bundle.linux["seccomp"] = profile("SCMP_ACT_ERRNO", rule(BASIC, "SCMP_ACT_ALLOW"), **given)
         assert self.result(runtime, bundle, self.UNKNOWN) == errno.ENOSYS
         assert self.result(runtime, bundle, self.SETHOSTNAME, 0, 0) == errno.EPERM
+
+    @covers("/linux/seccomp/architectures=SCMP_ARCH_(X86_64|X86|X32)")
+    def test_a_rule_holds_for_each_architecture_that_the_processor_has(self, runtime, bundle):
+        """By three ways into the kernel; dup2 has two numbers for them."""
+        bundle.linux["seccomp"] = profile(
+            "SCMP_ACT_ALLOW", rule("dup2", errnoRet=99),
+            architectures=["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        )  # fmt: skip
+        assert self.result(runtime, bundle, self.DUP2, 300, 400) == 99
+        assert self.result(runtime, bundle, self.DUP2 | 1 << 30, 300, 400) == 99
+        elf.install(bundle.rootfs / "bin/call", elf.i386_syscall_program(63, 300, 400))
+        assert runtime.run(bundle, "/bin/call").returncode == 99
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("AARCH64", "ARM", "MIPSEL", "MIPSEL64", "MIPSEL64N32", "PPC64LE"),
+            *(pytest.param(name, marks=_NEWER) for name in ("LOONGARCH64", "RISCV64", "SH")),
+        ],
+    )
+    @covers("/linux/seccomp/architectures=SCMP_ARCH_{name}")
+    def test_an_architecture_of_other_machines(self, runtime, bundle, name):
+        """A profile is written for many machines: what is for others changes nothing here."""
+        architectures = [f"SCMP_ARCH_{name}"]
+        bundle.linux["seccomp"] = profile(
+            "SCMP_ACT_ALLOW", rule("dup2", errnoRet=99), architectures=architectures
+        )
+        assert self.result(runtime, bundle, self.DUP2, 300, 400) == 99
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "M68K",
+            "MIPS",
+            "MIPS64",
+            "MIPS64N32",
+            "PARISC",
+            "PARISC64",
+            "PPC",
+            "PPC64",
+            "S390",
+            "S390X",
+            "SHEB",
+        ],
+    )
+    @covers("/linux/seccomp/architectures=SCMP_ARCH_{name}")
+    def test_an_architecture_of_the_other_byte_order(self, runtime, bundle, name):
+        """As libseccomp has it: one program cannot look at the arguments of both."""
+        architectures = [f"SCMP_ARCH_{name}"]
+        bundle.linux["seccomp"] = profile("SCMP_ACT_ALLOW", rule("dup2"), architectures=architectures)
+        runtime.run(bundle, "true").failed("arch")
 
     def test_other_architectures_beside_ours(self, runtime, bundle):
         bundle.linux["seccomp"] = profile(
@@ -202,6 +299,7 @@ def test_names_that_this_kernel_does_not_know_are_ignored(runtime, bundle):
     assert "not permitted" in runtime.ask(bundle, make="mkdir /tmp/x || true")["make"]
 
 
+_FLAG = "/linux/seccomp/flags=SECCOMP_FILTER_FLAG_"
 _NO_FLAGS = deviation("runc", reason="supports no flags", before="1.2")
 
 
@@ -209,9 +307,12 @@ _NO_FLAGS = deviation("runc", reason="supports no flags", before="1.2")
     "flags",
     [
         [],
-        pytest.param(["SECCOMP_FILTER_FLAG_LOG"], marks=_NO_FLAGS),
-        pytest.param(["SECCOMP_FILTER_FLAG_SPEC_ALLOW"], marks=_NO_FLAGS),
-        pytest.param(["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG"], marks=_NO_FLAGS),
+        pytest.param(["SECCOMP_FILTER_FLAG_LOG"], marks=[_NO_FLAGS, covers(f"{_FLAG}LOG")]),
+        pytest.param(["SECCOMP_FILTER_FLAG_SPEC_ALLOW"], marks=[_NO_FLAGS, covers(f"{_FLAG}SPEC_ALLOW")]),
+        pytest.param(
+            ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG"],
+            marks=[_NO_FLAGS, covers(f"{_FLAG}TSYNC")],
+        ),
     ],
 )
 def test_flags(runtime, bundle, flags):
@@ -252,6 +353,7 @@ def agent(work):
 
 
 @pytest.mark.parametrize("nnp", [True, False])
+@covers("/linux/seccomp/(listenerPath|listenerMetadata)", "/linux/seccomp/syscalls/*/action=SCMP_ACT_NOTIFY")
 def test_a_listener_decides(runtime, bundle, agent, nnp):
     bundle.process["noNewPrivileges"] = nnp
     bundle.config["annotations"] = {"key": "value"}
@@ -273,6 +375,23 @@ def test_a_listener_decides(runtime, bundle, agent, nnp):
     runtime.until_status(bundle, "stopped")
     assert "Directory not empty" in created.stderr
     assert "link" in created.stderr
+
+
+@deviation("runc", reason="does not know it", before="1.2")
+@covers("/linux/seccomp/flags=SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")
+def test_a_notified_call_can_only_be_interrupted_to_kill(runtime, bundle, agent):
+    """TERM reaches the program when the call is over."""
+    bundle.linux["seccomp"] = profile(
+        "SCMP_ACT_ALLOW", rule(MKDIR, "SCMP_ACT_NOTIFY"), listenerPath=str(agent.path),
+        flags=["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+    )  # fmt: skip
+    created = runtime.create(bundle, "sh", "-c", "trap 'echo caught' USR1; mkdir /tmp/x; echo end").ok()
+    _, fd = agent.accept()
+    runtime.start(bundle).ok()
+    agent.deny(fd, errno.ENOTEMPTY)
+    runtime.until_status(bundle, "stopped")
+    assert created.stdout == "end\n"
+    assert "Directory not empty" in created.stderr
 
 
 def test_exec_has_a_listener_of_its_own(runtime, bundle, agent, work):

@@ -5,6 +5,7 @@ import json
 import pytest
 from support import fields
 from support.facts import CAPABILITIES
+from support.fields import covers
 from support.marks import deviation
 
 HOOKS = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
@@ -53,6 +54,10 @@ def features(runtime):
     return document
 
 
+@covers("features:/(ociVersionMin|ociVersionMax|hooks)")
+@covers("features:/linux/(namespaces|capabilities)")
+@covers("features:/linux/cgroup/(v1|v2)")
+@covers("features:/linux/seccomp/(enabled|actions|operators|archs)")
 def test_features(features):
     assert features["ociVersionMin"] == "1.0.0"
     assert features["ociVersionMax"].startswith("1.")
@@ -67,6 +72,31 @@ def test_features(features):
     assert "SCMP_ARCH_X86_64" in linux["seccomp"]["archs"]
 
 
+_LATER = deviation("runc", reason="is older than this part of the specification", before="1.4")
+
+
+@_LATER
+@covers("features:/(annotations|potentiallyUnsafeConfigAnnotations)")
+@covers("features:/linux/cgroup/(systemd|systemdUser|rdma)")
+@covers("features:/linux/seccomp/(knownFlags|supportedFlags)")
+@covers("features:/linux/(apparmor|selinux|netDevices|mountExtensions/idmap)/enabled")
+@covers("features:/linux/intelRdt/(enabled|schemata|monitoring)")
+@covers("features:/linux/memoryPolicy/(modes|flags)")
+def test_features_that_came_later(features):
+    linux = features["linux"]
+    assert all(isinstance(text, str) for text in features["annotations"].values())
+    assert "org.systemd.property." in features["potentiallyUnsafeConfigAnnotations"]
+    assert all(linux["cgroup"][name] is True for name in ("systemd", "systemdUser", "rdma"))
+    assert set(linux["seccomp"]["supportedFlags"]) == set(linux["seccomp"]["knownFlags"])
+    assert "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" in linux["seccomp"]["knownFlags"]
+    assert all(linux[name]["enabled"] is True for name in ("apparmor", "selinux", "netDevices", "intelRdt"))
+    assert linux["mountExtensions"]["idmap"]["enabled"] is True
+    assert linux["intelRdt"]["schemata"] is linux["intelRdt"]["monitoring"] is True
+    assert "MPOL_WEIGHTED_INTERLEAVE" in linux["memoryPolicy"]["modes"]
+    assert "MPOL_F_STATIC_NODES" in linux["memoryPolicy"]["flags"]
+
+
+@covers("features:/mountOptions")
 def test_the_mount_options_that_callers_ask_for(features):
     options = set(features["mountOptions"])
     assert {

@@ -36,6 +36,15 @@ def syscall_program(number: int, *arguments: int, result: bool = False) -> bytes
     return _elf(code)
 
 
+def i386_syscall_program(number: int, *arguments: int) -> bytes:
+    """As `syscall_program`, with up to two arguments and by the old way in, which counts calls otherwise."""
+    move = (b"\xbb", b"\xb9")  # mov ebx, ecx
+    code = b"".join(opcode + struct.pack("<I", value) for opcode, value in zip(move, arguments, strict=False))
+    code += b"\xb8" + struct.pack("<I", number) + b"\xcd\x80"  # mov eax, number; int 0x80
+    code += b"\x89\xc7\xf7\xdf\x85\xc0\x78\x02\x31\xff"  # mov edi, eax; neg edi; if eax >= 0: xor edi, edi
+    return _elf(code + b"\xb8\x3c\x00\x00\x00\x0f\x05")  # exit(edi)
+
+
 def foreign_program() -> bytes:
     """A well-formed program for a processor that no test machine has."""
     return _elf(b"\x00" * 16, S390)

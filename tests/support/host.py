@@ -85,6 +85,11 @@ def needs_controller(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not present, reason=f"no cgroup controller {name} here")
 
 
+def needs_kernel(*version: int) -> pytest.MarkDecorator:
+    wanted = ".".join(map(str, version))
+    return pytest.mark.skipif(kernel() < version, reason=f"the kernel is older than {wanted}")
+
+
 def needs_namespace(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(
         not os.path.exists(f"/proc/self/ns/{name}"), reason=f"the kernel has no {name} namespace"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.fields import covers
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.oci.config import (
@@ -195,6 +196,8 @@ def test_pids(limit, value):
     assert written("pids", Resources(pids_limit=limit)) == [("pids.max", value)]
 
 
+@covers("/linux/resources/blockIO/leafWeight")
+@covers("/linux/resources/blockIO/weightDevice/*/(major|minor|weight|leafWeight)")
 def test_blkio():
     device = {"major": 8, "minor": 0}
     resources = Resources(
@@ -252,6 +255,7 @@ def test_network():
     ]
 
 
+@covers("/linux/resources/rdma/*/(hcaHandles|hcaObjects)")
 def test_rdma():
     resources = Resources(
         rdma=(

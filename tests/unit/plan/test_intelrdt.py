@@ -1,6 +1,7 @@
 """plan.intelrdt: which directories, what is written there, and what is removed with the container."""
 
 import pytest
+from support.fields import covers
 
 from pyrunc.errors import UNSUPPORTED, PyruncError
 from pyrunc.oci.config import IntelRdt
@@ -24,6 +25,7 @@ def test_without_resctrl_it_is_an_error():
     assert caught.value.kind == UNSUPPORTED
 
 
+@covers("/linux/intelRdt/(l3CacheSchema|memBwSchema|schemata)")
 def test_a_class_of_its_own_goes_with_the_container_and_schemata_come_last():
     found = plan(schemata=("L2:0=3",), l3_cache_schema="L3:0=f", mem_bw_schema="MB:0=50")
     make, enter = found.attach
@@ -35,6 +37,7 @@ def test_a_class_of_its_own_goes_with_the_container_and_schemata_come_last():
 
 
 @pytest.mark.parametrize(("clos_id", "path"), [("gold", "/r/gold"), ("/", "/r")])
+@covers("/linux/intelRdt/closID")
 def test_a_named_class_stays_and_without_schemas_must_be_there(clos_id, path):
     (make, _), owned = plan(clos_id=clos_id).attach, plan(clos_id=clos_id).owned
     assert (make.path, make.must_exist, make.is_shared, owned) == (path, True, True, ())
@@ -42,6 +45,7 @@ def test_a_named_class_stays_and_without_schemas_must_be_there(clos_id, path):
     assert (make.must_exist, make.lines) == (False, ("L3:0=f",))
 
 
+@covers("/linux/intelRdt/enableMonitoring")
 def test_a_monitoring_group_is_the_containers_in_a_shared_class_too():
     found = plan(clos_id="gold", enable_monitoring=True)
     assert [op.path for op in found.attach] == [

@@ -72,7 +72,7 @@ def test_propagation_is_a_call_of_its_own_after_the_mount(option):
     assert after == SetPropagation(target="/data", flags=PROPAGATION[option], origin="/mounts/0")
 
 
-@pytest.mark.parametrize("option", sorted({*MOUNT_OPTIONS} - {"acl", "noacl", "bind", "rbind", "tmpcopyup"}))
+@pytest.mark.parametrize("option", sorted({*MOUNT_OPTIONS} - {"bind", "rbind", "tmpcopyup"}))
 def test_no_option_of_features_is_given_to_the_filesystem(option):
     assert plan(tmpfs(option)).mount[0].data == ""
 
