@@ -28,12 +28,6 @@ _NOT_OF_A_CONTAINER = (
     "ptmx",
     "core",
 )
-INIT_PROGRAMS = (
-    "/usr/libexec/docker/docker-init",
-    "/usr/bin/docker-init",
-    "/usr/bin/tini-static",
-    "/usr/bin/tini",
-)
 
 
 def find_devices(asked: Iterable[dict[str, Any]], *, everything: bool) -> tuple[Device, ...]:
@@ -110,8 +104,3 @@ def limits_above_which_we_cannot_go(bounding: frozenset[str]) -> dict[str, int]:
     names = [name for name in dir(resource) if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"]
     hard = {name: resource.getrlimit(getattr(resource, name))[1] for name in names}
     return {name: limit for name, limit in hard.items() if limit != resource.RLIM_INFINITY}
-
-
-def find_init() -> str:
-    """A program that reaps, for a runtime that is not ours; nothing if there is none."""
-    return next((path for path in INIT_PROGRAMS if os.access(path, os.X_OK)), "")

@@ -90,8 +90,12 @@ class Bus:
             self._subscriptions.remove(subscription)
         return True
 
-    def publish(self, kind: str, action: str, id: str, **attributes: str) -> None:
-        event = Event(kind=kind, action=action, id=id, attributes=attributes, time_ns=time.time_ns())
+    def publish(
+        self, kind: str, action: str, id: str, attributes: dict[str, str] | None = None, **more: str
+    ) -> None:
+        event = Event(
+            kind=kind, action=action, id=id, attributes={**(attributes or {}), **more}, time_ns=time.time_ns()
+        )
         self._database.append_event(_to_document(event))
         with self._lock:
             for subscription in self._subscriptions:

@@ -83,7 +83,7 @@ class Volumes:
             raise PyruncError(NOT_FOUND, f"get {name}: no such volume")
         return volume_from(row)
 
-    def list(self) -> list[Volume]:
+    def all(self) -> list[Volume]:
         volumes = [volume_from(row) for row in self._database.rows("volumes")]
         return sorted(volumes, key=lambda volume: volume.name)
 
@@ -117,7 +117,7 @@ class Volumes:
 
     def clean(self) -> None:
         """Directories without a record: of removals that were cut off."""
-        known = {volume.name for volume in self.list()}
+        known = {volume.name for volume in self.all()}
         for name in os.listdir(self._layout.volumes):
             if name not in known:
                 self._unmount(name)
@@ -126,8 +126,9 @@ class Volumes:
     def prune(self, *, everything: bool, wanted: Any) -> tuple[list[str], int]:
         """Names, and bytes, of what no container has and `wanted(volume)` chooses: anonymous ones, or
         `everything`."""
-        removed, reclaimed = [], 0
-        for volume in self.list():
+        removed: list[str] = []
+        reclaimed = 0
+        for volume in self.all():
             if not (everything or volume.is_anonymous) or not wanted(volume) or self.users(volume.name):
                 continue
             size = self.size_of(volume)
@@ -162,7 +163,7 @@ class Volumes:
             VolumeUsage(
                 volume=volume, size_bytes=self.size_of(volume), references=len(self.users(volume.name))
             )
-            for volume in self.list()
+            for volume in self.all()
         ]
 
     def mountpoint(self, name: str) -> str:

@@ -27,7 +27,7 @@ class Device(Record):
 class Facts(Record):
     """`rootfs`: what is mounted already; `files`: (source, destination) of hosts, resolv.conf, hostname;
     `namespaces`: type -> path of one to be joined; `bounding`: capabilities that we have ourselves; `limits`:
-    our hard limits by RLIMIT_*; `init`: a program that reaps, if --init asks for one and there is one."""
+    our hard limits by RLIMIT_*, where we may not raise them."""
 
     rootfs: str
     user: User = User()
@@ -41,4 +41,3 @@ class Facts(Record):
     is_cgroup2: bool = False
     has_apparmor: bool = False
     machine: str = "x86_64"
-    init: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyrunc.engine.model import BIND, TMPFS
-from pyrunc.engine.spec.process import INIT_TARGET, security_option
+from pyrunc.engine.spec.process import security_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ def make_mounts(container: Container, facts: Facts) -> list[dict[str, Any]]:
         _mount(destination, "bind", source, ("rbind", "rprivate", *_read_only_root(container)))
         for source, destination in facts.files
     ]
-    if container.host["Init"] and facts.init:
-        files.append(_mount(INIT_TARGET, "bind", facts.init, ("bind", "ro")))
     made = [
         mount
         for mount in (*_system_mounts(container, facts), *files)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pyrunc.engine.spec.facts import Facts, User
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-INIT_TARGET = "/sbin/docker-init"
 _LIMITS = (
     "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
     "rtprio", "rttime", "sigpending", "stack",
@@ -35,13 +34,10 @@ def environment_of(container: Container, facts: Facts) -> list[str]:
 def make_process(container: Container, facts: Facts) -> dict[str, Any]:
     """Raises PyruncError INVALID."""
     config, host = container.config, container.host
-    command = command_of(config)
-    if host["Init"] and facts.init:
-        command = [INIT_TARGET, "--", *command]
     process: dict[str, Any] = {
         "terminal": container.has_terminal,
         "user": make_user(facts.user),
-        "args": command,
+        "args": command_of(config),
         "env": environment_of(container, facts),
         "cwd": config["WorkingDir"] or "/",
         "capabilities": make_capabilities(host, facts.user, facts.bounding),
