@@ -12,6 +12,7 @@ from posix import strerror
 
 INVALID, NOT_FOUND, CONFLICT, WRONG_STATE = "invalid", "not found", "conflict", "wrong state"
 DENIED, UNSUPPORTED, INTERNAL = "denied", "unsupported", "internal"
+NOT_MODIFIED = "not modified"  # an engine's alone: it is so already, which is no failure to whoever asked
 _KIND_OF_ERRNO = {EPERM: DENIED, EACCES: DENIED, ENOSYS: UNSUPPORTED}
 
 

@@ -55,10 +55,10 @@ class Stream(Record):
 
 
 class Upgrade(Record):
-    """The connection becomes the container's streams: `begin` gets a descriptor of it, which it must not
-    close, and what the client has sent already; it returns when all is over."""
+    """The connection becomes the container's streams: `begin` gets a descriptor of it, of which it takes a
+    copy if it is to stay open."""
 
-    begin: Callable[[int, bytes], None]
+    begin: Callable[[int], None]
     content_type: str = RAW_STREAM
 
 
@@ -161,6 +161,11 @@ class Call:
 
     def stream_type(self, is_terminal: bool) -> str:
         return RAW_STREAM if is_terminal or self.version < FRAMES_HAVE_A_TYPE else MULTIPLEXED_STREAM
+
+
+def frame(stream: int, data: bytes) -> bytes:
+    """Docker's header of eight bytes (stream 1: stdout, 2: stderr), and the data."""
+    return bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
 
 
 def unquoted(text: str) -> str:

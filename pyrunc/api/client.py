@@ -156,7 +156,7 @@ class Client:
         headers: Query | None = None,
     ) -> Any:
         """`body`: sent as JSON. Returns the answer's JSON; None if it has none. Raises the daemon's
-        PyruncError (`HttpError` for the code 304, which says that there was nothing to do)."""
+        PyruncError (of kind NOT_MODIFIED where there was nothing to do)."""
         wire, self._kept = self._connection(), None
         try:
             head, answer = self._ask(wire, method, path, query, body, headers)

@@ -1,5 +1,5 @@
-"""A plain descriptor for an upgraded connection: its own, or for TLS, whose bytes only this process can read,
-one end of a socket pair with a thread for each direction behind it.
+"""A plain descriptor for an upgraded connection: its own; or, for TLS, whose bytes only this process can
+read, and for a client that has sent something already, one end of a socket pair with a thread behind it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ _PIECE_BYTES = 64 << 10
 
 
 @contextmanager
-def relayed(connection: socket) -> Iterator[int]:
-    if not isinstance(connection, SSLSocket):
+def relayed(connection: socket, early: bytes) -> Iterator[int]:
+    """Within, whoever wants to go on with the connection takes a copy of the descriptor. Leaving it waits for
+    the relay, if there is one, and so for the last copy to be closed."""
+    if not isinstance(connection, SSLSocket) and not early:
         yield connection.fileno()
         return
     ours, theirs = socketpair()
-    relay = threading.Thread(target=_relay, args=(connection, ours), daemon=True)
+    relay = threading.Thread(target=_relay, args=(connection, ours, early), daemon=True)
     relay.start()
     try:
         yield theirs.fileno()
@@ -34,51 +36,66 @@ def relayed(connection: socket) -> Iterator[int]:
         ours.close()
 
 
-def _relay(secure: SSLSocket, plain: socket) -> None:
+def _relay(client: socket, plain: socket, early: bytes) -> None:
     """One thread for both directions: an SSL connection may not be read and written by two at a time. It ends
     when the plain side has been closed, for what the client sends after that nobody reads."""
     watch = poll()
     watch.register(plain, POLLIN)
-    watch.register(secure, POLLIN)
-    secure.setblocking(False)
+    watch.register(client, POLLIN)
+    client.setblocking(False)
     reads = True
+    if early:
+        plain.sendall(early)
     while True:
-        ready = {fd for fd, _ in watch.poll(0 if reads and secure.pending() else None)}
+        ready = {fd for fd, _ in watch.poll(0 if reads and _pending(client) else None)}
         if plain.fileno() in ready:
             try:
                 data = plain.recv(_PIECE_BYTES)
                 if not data:
                     return
-                _send_all(secure, data)
+                _send_all(client, data)
             except OSError:
                 return
-        if reads and (secure.pending() or secure.fileno() in ready):
-            try:
-                data = secure.recv(_PIECE_BYTES)
-            except (SSLWantReadError, SSLWantWriteError):
-                continue
-            except OSError:
-                data = b""
-            if data:
-                plain.sendall(data)
-            else:
-                reads = False
-                watch.unregister(secure)
-                plain.shutdown(SHUT_WR)
+        if reads and (_pending(client) or client.fileno() in ready):
+            reads = _pass_on(client, plain)
+            if not reads:
+                watch.unregister(client)
 
 
-def _send_all(secure: SSLSocket, data: bytes) -> None:
+def _pending(client: socket) -> bool:
+    return isinstance(client, SSLSocket) and bool(client.pending())
+
+
+def _pass_on(client: socket, plain: socket) -> bool:
+    """Whether more may come from the client."""
+    try:
+        data = client.recv(_PIECE_BYTES)
+    except (SSLWantReadError, SSLWantWriteError, BlockingIOError):
+        return True
+    except OSError:
+        data = b""
+    try:
+        if data:
+            plain.sendall(data)
+            return True
+        plain.shutdown(SHUT_WR)
+    except OSError:  # nobody wants it any more
+        pass
+    return False
+
+
+def _send_all(client: socket, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         try:
-            rest = rest[secure.send(rest) :]
+            rest = rest[client.send(rest) :]
         except SSLWantReadError:
-            _await(secure, POLLIN)
-        except SSLWantWriteError:
-            _await(secure, POLLOUT)
+            _await(client, POLLIN)
+        except (SSLWantWriteError, BlockingIOError):
+            _await(client, POLLOUT)
 
 
-def _await(secure: SSLSocket, event: int) -> None:
+def _await(client: socket, event: int) -> None:
     ready = poll()
-    ready.register(secure, event | POLLERR | POLLHUP)
+    ready.register(client, event | POLLERR | POLLHUP)
     ready.poll()

@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from selectors import EVENT_READ, DefaultSelector
-from socket import IPPROTO_TCP, SHUT_WR, TCP_NODELAY, socket, socketpair
+from socket import IPPROTO_TCP, TCP_NODELAY, socket, socketpair
 
 from pyrunc import __version__, jsonio, log
 from pyrunc.api import http1
@@ -112,15 +112,7 @@ def serve_connection(router: Router, connection: socket) -> None:
     except OSError:  # the client is gone: nobody to tell
         pass
     finally:
-        _close(wire)
-
-
-def _close(wire: Wire) -> None:
-    try:
-        wire.socket.shutdown(SHUT_WR)
-    except OSError:
-        pass
-    wire.close()
+        wire.close()  # no shutdown: others may have a copy of an upgraded connection
 
 
 def _answer_next(router: Router, wire: Wire) -> bool:
@@ -230,7 +222,7 @@ def _upgrade(wire: Wire, request: http1.Request, reply: Upgrade) -> None:
         wire.send(http1.encode_response(200, (("Content-Type", reply.content_type),)))
     early, wire.buffered = wire.buffered, b""
     try:
-        with relayed(wire.socket) as fd:
-            reply.begin(fd, early)
+        with relayed(wire.socket, early) as fd:
+            reply.begin(fd)
     except PyruncError as error:
         log.warning(f"{request.method} {request.target}: {error}")

@@ -8,6 +8,7 @@ from pyrunc.errors import (
     INTERNAL,
     INVALID,
     NOT_FOUND,
+    NOT_MODIFIED,
     UNSUPPORTED,
     WRONG_STATE,
     PyruncError,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 CODES = {
+    NOT_MODIFIED: 304,
     INVALID: 400,
     DENIED: 403,
     NOT_FOUND: 404,
@@ -30,8 +32,8 @@ _KINDS = {code: kind for kind, code in CODES.items() if kind != WRONG_STATE}
 
 
 class HttpError(PyruncError):
-    """For the few answers whose code is part of Docker's protocol, and not of what kind the error is: 304,
-    405, and 503 for what only a swarm can do."""
+    """For the few answers whose code is part of Docker's protocol, and not of what kind the error is: 405,
+    and 503 for what only a swarm can do."""
 
     def __init__(self, code: int, what: str) -> None:
         super().__init__(_KINDS.get(code, INTERNAL), what)

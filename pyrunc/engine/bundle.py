@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.engine.containers import Containers
+    from pyrunc.engine.endpoints import Place
     from pyrunc.engine.layout import Layout
     from pyrunc.engine.model import Container
-    from pyrunc.engine.networks import Place
     from pyrunc.engine.settings import Settings
     from pyrunc.engine.volumes import Volumes
 

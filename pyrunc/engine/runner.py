@@ -15,7 +15,7 @@ from contextlib import ExitStack
 
 from pyrunc import jsonio, log
 from pyrunc.engine.state import EXITED, RESTARTING
-from pyrunc.errors import CONFLICT, NOT_FOUND, WRONG_STATE, PyruncError, doing
+from pyrunc.errors import CONFLICT, NOT_FOUND, NOT_MODIFIED, PyruncError, doing
 from pyrunc.files import write_atomically
 from pyrunc.record import replaced
 from pyrunc.shim import protocol
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from pyrunc.engine.attachments import Waiting
     from pyrunc.engine.bundle import Bundles
     from pyrunc.engine.containers import Containers
+    from pyrunc.engine.endpoints import Endpoints
     from pyrunc.engine.layout import Layout
     from pyrunc.engine.locks import Locks
     from pyrunc.engine.model import Container
-    from pyrunc.engine.networks import Networks
     from pyrunc.engine.settings import Settings
     from pyrunc.engine.volumes import Volumes
     from pyrunc.engine.watch import Watch
@@ -45,13 +45,6 @@ _CODES = (
 )
 
 
-class NotModified(PyruncError):
-    """What was asked for is so already: 304 for a client, and for nobody an error."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(WRONG_STATE, what)
-
-
 class Runner:
     def __init__(
         self,
@@ -62,20 +55,20 @@ class Runner:
         store: Store,
         containers: Containers,
         volumes: Volumes,
-        networks: Networks,
+        endpoints: Endpoints,
         bundles: Bundles,
         waiting: Waiting,
         watch: Watch,
     ) -> None:
         self._layout, self._settings, self._locks, self._store = layout, settings, locks, store
-        self._containers, self._volumes, self._networks = containers, volumes, networks
+        self._containers, self._volumes, self._endpoints = containers, volumes, endpoints
         self._bundles, self._waiting, self._watch = bundles, waiting, watch
         self._unsettled: set[str] = set()  # started, and not undone yet
 
     # --- start ------------------------------------------------------------------------------------
 
     def start(self, text: str) -> None:
-        """Raises PyruncError, NotModified if it runs already."""
+        """Raises PyruncError, NOT_MODIFIED if it runs already."""
         id = self._containers.find(text).id
         with self._locks.holding(id):
             container = self._containers.find(id)
@@ -85,7 +78,7 @@ class Runner:
             if state.status == "paused":
                 raise PyruncError(CONFLICT, "cannot start a paused container, try unpause instead")
             if state.is_running and state.status != RESTARTING:
-                raise NotModified(f"container {container.name} is already running")
+                raise PyruncError(NOT_MODIFIED, f"container {container.name} is already running")
             self.settle(container)
             try:
                 self._start(container)
@@ -94,6 +87,11 @@ class Runner:
                 raise
         if container.error or container.was_stopped:
             self._forget_past(id)
+
+    def adopt(self, container: Container) -> None:
+        """One that runs, and was started by another process than ours."""
+        self._unsettled.add(container.id)
+        self._watch.add(container.id, self._layout.container(container.id))
 
     def _forget_past(self, id: str) -> None:
         with self._locks.holding(id):
@@ -109,8 +107,8 @@ class Runner:
                 os.makedirs(rootfs, 0o755, exist_ok=True)
             undo.callback(self._store.snapshots.unmount, rootfs)
             self._store.snapshots.mount(container.id, rootfs)
-            undo.callback(self._networks.leave, container)
-            place = self._networks.join(container)
+            undo.callback(self._endpoints.leave, container)
+            place = self._endpoints.join(container)
             undo.callback(self._bundles.unmake, container)
             self._bundles.make(container, place, rootfs)
             write_atomically(
@@ -151,6 +149,9 @@ class Runner:
                 self._remove(failed, volumes=True)
             except PyruncError as second:
                 log.error(f"container {container.id}: {second}")
+
+    def rootfs(self, container: Container) -> str:
+        return self._layout.rootfs(container.id)
 
     # --- exit -------------------------------------------------------------------------------------
 
@@ -199,7 +200,7 @@ class Runner:
         rootfs = self._layout.rootfs(container.id)
         if not has_run and not os.path.ismount(rootfs):
             return
-        self._networks.leave(container)
+        self._endpoints.leave(container)
         self._bundles.unmake(container)
         self._store.snapshots.unmount(rootfs)
         self._unsettled.discard(container.id)

@@ -1,0 +1,164 @@
+"""The engine put together, and what it does at its start: take up what was left."""
+
+from __future__ import annotations
+
+import os
+
+from pyrunc import log
+from pyrunc.engine.attachments import Waiting
+from pyrunc.engine.bundle import Bundles
+from pyrunc.engine.containers import Containers
+from pyrunc.engine.db import Database
+from pyrunc.engine.devices import bounding_capabilities
+from pyrunc.engine.endpoints import Endpoints
+from pyrunc.engine.events import Bus
+from pyrunc.engine.execs import Execs
+from pyrunc.engine.images import Images
+from pyrunc.engine.listing import Listing
+from pyrunc.engine.locks import Locks
+from pyrunc.engine.logs import Logs
+from pyrunc.engine.networks import Networks
+from pyrunc.engine.runner import Runner
+from pyrunc.engine.state import CREATED
+from pyrunc.engine.system import System
+from pyrunc.engine.verbs import Verbs
+from pyrunc.engine.volumes import Volumes
+from pyrunc.engine.watch import Watch
+from pyrunc.errors import PyruncError, doing
+from pyrunc.image.store import open_store
+from pyrunc.network.model import Site
+from pyrunc.shim import protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyrunc.engine.layout import Layout
+    from pyrunc.engine.model import Container
+    from pyrunc.engine.settings import Settings
+
+
+class Engine:
+    """Its parts, for those who ask them: `containers`, `runner`, `verbs`, `execs`, `logs`, `images`,
+    `volumes`, `networks`, `endpoints`, `bus`."""
+
+    def __init__(self, layout: Layout, settings: Settings) -> None:
+        self.layout, self.settings = layout, settings
+        with doing("make the data root", layout.data_root):
+            os.makedirs(layout.data_root, 0o711, exist_ok=True)
+        with doing("make the run root", layout.run_root):
+            os.makedirs(layout.runtime_state, 0o711, exist_ok=True)
+        self.database = Database(layout.database)
+        self.bus = Bus(self.database)
+        self.locks = Locks(f"{layout.run_root}/locks")
+        self.store = open_store(layout.images, settings.storage_driver)
+        self.volumes = Volumes(layout, self.database, self.bus)
+        self.containers = Containers(
+            layout, self.database, self.bus, self.locks, self.store, self.volumes, tuple(settings.runtimes)
+        )
+        site = Site(run_root=layout.run_root, table=settings.network_table)
+        self.networks = Networks(self.database, self.bus, site)
+        self.endpoints = Endpoints(self.database, self.bus, site, settings, self.networks, self.containers)
+        self.execs = Execs(layout, self.containers, bounding_capabilities())
+        self.logs = Logs(layout, self.containers)
+        self.waiting = Waiting()
+        self.watch = Watch(self._tell)
+        self.containers.live_status = self.watch.status
+        self.runner = Runner(
+            layout=layout,
+            settings=settings,
+            locks=self.locks,
+            store=self.store,
+            containers=self.containers,
+            volumes=self.volumes,
+            endpoints=self.endpoints,
+            bundles=Bundles(layout, settings, self.containers, self.volumes),
+            waiting=self.waiting,
+            watch=self.watch,
+        )
+        self.verbs = Verbs(
+            layout,
+            self.bus,
+            self.locks,
+            self.containers,
+            self.runner,
+            self.waiting,
+            is_cgroup2=os.path.exists("/sys/fs/cgroup/cgroup.controllers"),
+        )
+        self.images = Images(self.store, self.bus, self.containers, settings)
+        self.listing = Listing(
+            self.store, self.containers, self.images, self.networks, self.endpoints, self.runner
+        )
+
+        self.system = System(layout, settings, self.containers, self.images)
+
+    def _tell(self, id: str, event: dict[str, Any]) -> None:
+        """From the watch's thread."""
+        if event["event"] == "exec_exit":
+            container = self.containers.get(id)
+            if container is not None:
+                self.execs.tell(container, event)
+            return
+        self.runner.tell(id, event)
+
+    def close(self) -> None:
+        """Containers go on."""
+        self.database.close()
+
+    def take_up(self, *, restarts: bool = True) -> None:
+        """What another process left, whatever became of it: containers that run are adopted, those that have
+        ended are settled, removals and starts that were cut off are gone through with. `restarts`: start what
+        its policy wants to run."""
+        running = []
+        for container in self.containers.all():
+            try:
+                if self._take_up(container):
+                    running.append(container)
+            except PyruncError as error:
+                log.error(f"container {container.id}: {error}")
+        self._remove_strays()
+        self.volumes.clean()
+        if self.database.rows("networks"):
+            self.endpoints.reconcile(running)
+        for container in self.containers.all() if restarts else ():
+            if not self.containers.state(container).is_running and self._is_to_run(container):
+                try:
+                    self.runner.start(container.id)
+                except PyruncError as error:
+                    log.error(f"container {container.id}: {error}")
+
+    def _take_up(self, container: Container) -> bool:
+        """Whether it runs."""
+        directory = self.layout.container(container.id)
+        with self.locks.holding(container.id):
+            if container.is_removing:
+                self.runner.remove(container.id, force=True)
+                return False
+            state = self.containers.state(container)
+            if state.status == CREATED and protocol.remove(directory, force=True):
+                os.unlink(f"{directory}/{protocol.STATUS_FILE}")  # a start that was cut off
+            if not state.is_running:
+                self.runner.settle(container)
+                return False
+            self.runner.adopt(container)
+            return True
+
+    def _is_to_run(self, container: Container) -> bool:
+        """After the machine was started anew, or its shim was killed: as its restart policy says. One that
+        was never started isn't."""
+        name = container.host["RestartPolicy"]["Name"]
+        if not os.path.exists(f"{self.layout.container(container.id)}/{protocol.STATUS_FILE}"):
+            return False
+        if name == "on-failure":
+            return not container.was_stopped and self.containers.state(container).exit_code != 0
+        return name == "always" or (name == "unless-stopped" and not container.was_stopped)
+
+    def _remove_strays(self) -> None:
+        """Directories and snapshots of containers that are not recorded: of a `create` that was cut off."""
+        known = {container.id for container in self.containers.all()}
+        for id in os.listdir(self.layout.containers):
+            if id not in known:
+                os.rmdir(self.layout.container(id))
+        for key in self.store.snapshots.active():
+            if key not in known and len(key) == 64:
+                self.store.snapshots.remove(key)
