@@ -4,13 +4,13 @@ to."""
 from __future__ import annotations
 
 from pyrunc.api.router import Router
-from pyrunc.api.routes import absent, containers, execs, streams, system
+from pyrunc.api.routes import absent, containers, execs, images, streams, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.engine.engine import Engine
 
-GROUPS = (system.ROUTES, containers.ROUTES, streams.ROUTES, execs.ROUTES, absent.ROUTES)
+GROUPS = (system.ROUTES, containers.ROUTES, streams.ROUTES, execs.ROUTES, images.ROUTES, absent.ROUTES)
 
 
 def make_router(engine: Engine) -> Router:

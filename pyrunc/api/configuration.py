@@ -145,8 +145,8 @@ def _merge(given: dict[str, Any], document: dict[str, Any], path: str) -> dict[s
         if flag:
             raise PyruncError(
                 CONFLICT,
-                f"unable to configure the daemon with file {path}: the following directives are specified both "
-                f"as a flag and in the configuration file: {key}: (from flag: {_shown(flag)}, "
+                f"unable to configure the daemon with file {path}: the following directives are specified "
+                f"both as a flag and in the configuration file: {key}: (from flag: {_shown(flag)}, "
                 f"from file: {_shown(value)})",
             )
         merged[key] = _typed(key, kind, value, path)

@@ -131,9 +131,9 @@ class Execs:
     def _start_detached(self, directory: str, process: dict[str, Any]) -> dict[str, Any]:
         null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         try:
-            if not process["terminal"]:
-                return protocol.execute(directory, process, {"stdin": null, "stdout": null, "stderr": null})
-            return protocol.execute(directory, process, {})
+            given = {} if process["terminal"] else {"stdin": null, "stdout": null, "stderr": null}
+            answer: dict[str, Any] = protocol.execute(directory, process, given)
+            return answer
         finally:
             os.close(null)
 

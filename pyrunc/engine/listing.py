@@ -235,7 +235,8 @@ def label_test(filters: dict[str, tuple[str, ...]]) -> Callable[[dict[str, str]]
 
 
 def until_ns(filters: dict[str, tuple[str, ...]]) -> int:
-    """Of `until`, as prune has it: a time, or a duration before now ("24h"). 0: none. Raises PyruncError INVALID."""
+    """Of `until`, as prune has it: a time, or a duration before now ("24h"). 0: none. Raises PyruncError
+    INVALID."""
     values = filters.get("until", ())
     if not values:
         return 0
