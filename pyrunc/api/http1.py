@@ -163,12 +163,13 @@ class Decoder:
     """A body as it arrives: `decode` gives what is of the body, `is_done` tells that it has ended, `rest` has
     what came behind it."""
 
-    __slots__ = ("_buffer", "_framing", "_left", "is_done", "rest")
+    __slots__ = ("_buffer", "_framing", "_in_trailer", "_left", "is_done", "rest")
 
     def __init__(self, framing: int) -> None:
         self._framing = framing
         self._left = max(framing, 0)  # of the body, or of the chunk with its line end
         self._buffer = bytearray()
+        self._in_trailer = False  # the last chunk has come, and not yet the empty line behind it
         self.is_done = framing == NO_BODY
         self.rest = b""
 
@@ -202,15 +203,13 @@ class Decoder:
     def _chunks(self) -> Iterable[bytes]:
         """`_left` is 0 where a line with a size comes, else what is left of a chunk and its CR LF."""
         buffer = self._buffer
-        while buffer and not self.is_done:
+        while buffer and not self._in_trailer:
             if not self._left:
                 size = self._take_size()
                 if size is None:
                     return
-                if size == 0:
-                    self._framing = _TRAILER
-                    break
-                self._left = size + 2
+                self._in_trailer = size == 0
+                self._left = size + 2 if size else 0
             elif self._left > 2:
                 piece = bytes(buffer[: self._left - 2])
                 del buffer[: len(piece)]
@@ -223,7 +222,7 @@ class Decoder:
                 self._left = 0
             else:
                 return
-        if self._framing == _TRAILER:
+        if self._in_trailer:
             self._take_trailer()
 
     def _take_size(self) -> int | None:
@@ -248,16 +247,12 @@ class Decoder:
             if not found:
                 if len(self._buffer) > HEAD_LIMIT_BYTES:
                     raise _refuse("too much after the last chunk")
-                self._framing = _TRAILER
                 return
             del self._buffer[: len(line) + 2]
             if not line:
                 self._buffer.clear()
                 self._finish(rest)
                 return
-
-
-_TRAILER = -3
 
 
 def encode_request(method: str, target: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:

@@ -14,7 +14,7 @@ import sys
 import threading
 import traceback
 from selectors import EVENT_READ, DefaultSelector
-from socket import IPPROTO_TCP, TCP_NODELAY, socket, socketpair
+from socket import IPPROTO_TCP, SHUT_WR, TCP_NODELAY, socket, socketpair
 
 from pyrunc import __version__, jsonio, log
 from pyrunc.api import http1
@@ -22,7 +22,7 @@ from pyrunc.api.call import Empty, Json, Stream, Text, Upgrade
 from pyrunc.api.relay import relayed
 from pyrunc.api.router import VERSION, version_text
 from pyrunc.api.status import body_of, code_of
-from pyrunc.api.wire import Wire
+from pyrunc.api.wire import PIECE_BYTES, Wire
 from pyrunc.errors import INTERNAL, PyruncError
 
 TYPE_CHECKING = False
@@ -37,6 +37,7 @@ _STACK_BYTES = 512 << 10
 _BACKLOG = 512
 _DRAIN_LIMIT_BYTES = 1 << 20
 _TLS_HANDSHAKE_SECONDS = 15.0
+_LINGER_SECONDS = 1.0
 
 _COMMON = (
     ("Api-Version", version_text(VERSION)),
@@ -124,9 +125,7 @@ def _answer_next(router: Router, wire: Wire) -> bool:
         request = http1.parse_request(head)
         body = wire.body(http1.framing_of_request(request))
     except PyruncError as error:
-        _send_whole(
-            wire, code_of(error), _json(body_of(error)), "application/json", (("Connection", "close"),)
-        )
+        _refuse(wire, error)
         return False
     if request.header("expect").lower() == "100-continue":
         wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -136,6 +135,17 @@ def _answer_next(router: Router, wire: Wire) -> bool:
         return False
     is_open = _send(wire, request, reply)
     return is_open and request.keeps_alive and body.drain(_DRAIN_LIMIT_BYTES)
+
+
+def _refuse(wire: Wire, error: PyruncError) -> None:
+    """What is left of a message that is none is read over for a moment: a connection that is closed before is
+    reset, and then the client may not see why."""
+    _send_whole(wire, code_of(error), _json(body_of(error)), "application/json", (("Connection", "close"),))
+    wire.socket.shutdown(SHUT_WR)
+    wire.socket.settimeout(_LINGER_SECONDS)
+    left = _DRAIN_LIMIT_BYTES
+    while left > 0 and (data := wire.socket.recv(PIECE_BYTES)):
+        left -= len(data)
 
 
 def _carry_out(router: Router, request: http1.Request, body: Body, wire: Wire) -> Reply:

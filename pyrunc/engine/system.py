@@ -75,7 +75,6 @@ class System:
                 "Authorization": None,
                 "Log": ["json-file", "local", "none"],
             },
-            **_KERNEL_FEATURES,
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": "2" if is_cgroup2 else "1",
             "Debug": False,
@@ -93,33 +92,21 @@ class System:
             "RegistryConfig": self._registry_config(),
             "NCPU": os.cpu_count() or 1,
             "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            "GenericResources": None,
             "DockerRootDir": self._layout.data_root,
             "HttpProxy": os.environ.get("HTTP_PROXY", ""),
             "HttpsProxy": os.environ.get("HTTPS_PROXY", ""),
             "NoProxy": os.environ.get("NO_PROXY", ""),
             "Name": host.nodename,
             "Labels": list(self._settings.labels),
-            "ExperimentalBuild": False,
             "ServerVersion": __version__,
             "Runtimes": {
                 "pyrunc": {"path": "pyrunc"},
                 **{name: {"path": path} for name, path in self._settings.runtimes.items()},
             },
             "DefaultRuntime": "pyrunc",
-            "Swarm": {
-                "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False,
-                "Error": "", "RemoteManagers": None,
-            },
-            "LiveRestoreEnabled": True,
-            "Isolation": "",
-            "InitBinary": "pyrunc",
-            "ContainerdCommit": {"ID": ""},
-            "RuncCommit": {"ID": ""},
-            "InitCommit": {"ID": ""},
-            "SecurityOptions": ["name=seccomp,profile=builtin", *(["name=cgroupns"])],
             "Warnings": self._warnings(),
-        }  # fmt: skip
+            **_CONSTANT,
+        }
 
     def _identity(self) -> str:
         """One for each data root, made when it is first asked for."""
@@ -160,7 +147,14 @@ class System:
         ]
 
 
-_KERNEL_FEATURES = {
+_CONSTANT = {
+    "Swarm": {
+        "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "",
+        "RemoteManagers": None,
+    },
+    "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+    "LiveRestoreEnabled": True, "Isolation": "", "InitBinary": "pyrunc", "ContainerdCommit": {"ID": ""},
+    "RuncCommit": {"ID": ""}, "InitCommit": {"ID": ""}, "GenericResources": None, "ExperimentalBuild": False,
     "MemoryLimit": True, "SwapLimit": True, "CpuCfsPeriod": True, "CpuCfsQuota": True, "CPUShares": True,
     "CPUSet": True, "PidsLimit": True, "IPv4Forwarding": True, "OomKillDisable": True,
     "BridgeNfIptables": False, "BridgeNfIp6tables": False,

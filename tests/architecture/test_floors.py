@@ -25,6 +25,18 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "spawner": ("runtime", "linux.facts", "kernel", "shim"),
     "image": ("oci", "kernel"),
     "network": ("kernel",),
+    # plan.syscalls is a table of names
+    "engine": (
+        "image",
+        "network",
+        "oci",
+        "kernel",
+        "plan.syscalls",
+        "shim.protocol",
+        "shim.logreader",
+        "shim.settings",
+    ),
+    "api": ("engine", "oci.state"),  # see test_a_route_knows_no_engine
     "library": ("oci", "runtime", "kernel.signals", "kernel.spawn"),
     "__main__": ("cli.main",),
 }
@@ -44,8 +56,8 @@ RESERVED: dict[str, tuple[str, ...]] = {
     "dataclasses": (),
     "enum": (),
     "asyncio": (),
-    "threading": ("image", "network"),
-    "subprocess": ("cli.commands.ps", "image", "network"),
+    "threading": ("image", "network", "engine", "api"),
+    "subprocess": ("cli.commands.ps", "image", "network", "engine"),
 }
 
 # Imports that wait until they are called for: each is dear, and wanted when a call has failed already
@@ -79,6 +91,17 @@ def test_what_is_dear_or_dangerous_is_imported_where_it_belongs(path: Path):
         if is_within(module, reserved) and not any(is_within(name, place) for place in places)
     ]
     assert wrong == []
+
+
+# Of the API's modules, those that make an engine or read its settings
+MAKES_AN_ENGINE = ("api.app", "api.configuration", "api.daemon", "api.local")
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if is_within(str(path.id), "api")])
+def test_a_route_knows_no_engine(path: Path):
+    """It says what it needs by a Protocol; and a client does not pay for an engine's imports."""
+    if name_of(path) not in MAKES_AN_ENGINE:
+        assert [module for _, module in imports(tree(path)) if is_within(module, "pyrunc.engine")] == []
 
 
 def loads_by_name(node: ast.AST) -> list[tuple[int, str]]:

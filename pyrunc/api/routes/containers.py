@@ -70,8 +70,8 @@ if TYPE_CHECKING:
 
 
 LIST_FILTERS = (
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
-    "publish", "since", "status", "volume",
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name",
+    "network", "publish", "since", "status", "volume",
 )  # fmt: skip
 
 
