@@ -1,6 +1,9 @@
 """containerd and its shim call the runtime: `ctr run --runc-binary PATH`, and what `ctr task` does after."""
 
 import json
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from support.waiting import until
@@ -162,3 +165,60 @@ def test_many_at_once(ctr):
     until(lambda: [status(ctr, name) for name in names] == ["STOPPED"] * 5, "all have stopped")
     ctr.ok("task", "delete", *names)
     assert ctr.ok("task", "list", "--quiet") == ""
+
+
+def test_the_processes_of_a_task(ctr):
+    box = start(ctr, "sh", "-c", "sleep 1001 & sleep 1002; true")
+    metrics = until(lambda: len(pids_of(ctr, box)) == 3 and ctr.ok("task", "ps", box), "three processes")
+    assert set(pids_of(ctr, box)) == {line.split()[0] for line in metrics.splitlines()[1:]}
+
+
+def pids_of(ctr, box):
+    (pid,) = [line.split()[1] for line in ctr.ok("task", "list").splitlines()[1:] if line.split()[0] == box]
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *children]
+
+
+def test_capabilities_and_seccomp(ctr):
+    options = ("--seccomp", "--cap-drop", "CAP_KILL", "--cap-add", "CAP_SYS_TIME", "--allow-new-privs")
+    text = ctr.ok(*ctr.run("--rm", *options), "box", "cat", "/proc/self/status")
+    fields = dict(line.split(":\t", 1) for line in text.splitlines())
+    capabilities = int(fields["CapEff"], 16)
+    assert (capabilities >> 5 & 1, capabilities >> 25 & 1) == (0, 1)
+    assert (fields["Seccomp"], fields["NoNewPrivs"]) == ("2", "0")
+
+
+def test_privileged(ctr):
+    script = "grep ^Seccomp: /proc/self/status; mount -t tmpfs x /tmp && echo mounted"
+    text = ctr.ok(*ctr.run("--rm", "--privileged"), "box", "sh", "-c", script)
+    assert text.split() == ["Seccomp:", "0", "mounted"]
+
+
+def test_a_user_namespace(ctr):
+    """The snapshot is copied for it, to other owners."""
+    maps = ("--uidmap", "0:100000:5000", "--gidmap", "0:100000:5000")
+    script = "cat /proc/self/uid_map; id -u; touch /x && stat -c %u /x"
+    text = ctr.ok(*ctr.run("--rm", *maps), "box", "sh", "-c", script)
+    assert text.split() == ["0", "100000", "5000", "0", "0"]
+
+
+def test_a_program_out_of_memory(ctr):
+    limit = ("--memory-limit", 16 << 20)
+    assert ctr(*ctr.run("--rm", *limit), "box", "sh", "-c", "exec tail /dev/zero").returncode == 137
+
+
+def test_checkpoint_and_restore(ctr):
+    """criu's images become an image of containerd's, from which a container is made again."""
+    if shutil.which("criu") is None or subprocess.run(["criu", "check"], capture_output=True).returncode:
+        pytest.skip("criu is not installed, or can't do it on this kernel")
+    box = start(ctr, "sh", "-c", "i=0; while :; do i=$((i + 1)); echo $i >/count; sleep 0.02; done")
+    until(
+        lambda: ctr("task", "exec", "--exec-id", "one", box, "test", "-s", "/count").returncode == 0, "counts"
+    )
+    ctr.ok("container", "checkpoint", "--rw", "--task", "--image", box, "saved", timeout=180)
+    ctr("task", "kill", "--signal", "KILL", box)
+    until(lambda: status(ctr) == "STOPPED", "it has stopped")
+    ctr("task", "delete", box)
+    ctr.ok("container", "delete", box)
+    ctr.ok("container", "restore", "--rw", "--live", "again", "saved", timeout=180)
+    assert status(ctr, "again") == "RUNNING"

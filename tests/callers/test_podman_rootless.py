@@ -12,26 +12,11 @@ from pathlib import Path
 import pytest
 from support import image
 from support.bundle import make_rootfs
-from support.caller import Caller, overlay, own_directory, own_machine
+from support.caller import Caller, become, ordinary_user, overlay, own_directory, own_machine
 
 IMAGE = "busybox-test"
 RUN = ("run", "--network", "none")
 UID = 1000
-BECOME = ("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--inh-caps=-all")
-SUBORDINATE = 200000
-
-
-def _user(path: Path) -> list[str]:
-    """The commands that give the machine a user of that number, with the ids that podman wants."""
-    return [
-        f"mkdir {path}/above && mount -t tmpfs tmpfs {path}/above",
-        *overlay(path / "above", "/etc"),
-        f"sed -i '/^[^:]*:[^:]*:{UID}:/d' /etc/passwd /etc/group",
-        f"echo tester:x:{UID}:{UID}::{path}/home:/bin/sh >>/etc/passwd",
-        f"echo tester:x:{UID}: >>/etc/group",
-        f"echo tester:{SUBORDINATE}:65536 | tee /etc/subuid >/etc/subgid",
-        f"mkdir -p /run/user/{UID} && chown {UID}:{UID} /run/user/{UID} && chmod 700 /run/user/{UID}",
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +43,13 @@ def _rootless(runtime_command: str) -> Iterator[Caller]:
             return
         for each in [home, *home.rglob("*")]:
             os.chown(each, UID, UID)
+        above = path / "above"
+        above.mkdir()
+        prepare = [f"mount -t tmpfs tmpfs {above}", *overlay(above, "/etc"), *ordinary_user(UID, home)]
         env["XDG_RUNTIME_DIR"] = f"/run/user/{UID}"
-        with own_machine(*_user(path)) as machine:
-            words = [
-                *machine,
-                *BECOME,
-                "podman",
-                "--cgroup-manager",
-                "cgroupfs",
-                "--runtime",
-                runtime_command,
-            ]
+        with own_machine(*prepare) as machine:
+            options = ("--cgroup-manager", "cgroupfs", "--runtime", runtime_command)
+            words = [*machine, *become(UID), "podman", *options]
             yield from _with_image(Caller(words, env), path)
 
 

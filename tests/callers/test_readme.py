@@ -21,7 +21,7 @@ import pytest
 import yaml
 from support import dockerd, image, leaks
 from support.bundle import PREFIX, make_rootfs
-from support.caller import Caller, overlay, own_directory, own_machine
+from support.caller import Caller, become, ordinary_user, overlay, own_directory, own_machine
 from support.runtime import CHECKOUT
 from support.waiting import until
 
@@ -186,6 +186,30 @@ def test_podman(containers):
     failed = machine("podman run --rm alpine no-such")
     assert failed.returncode == 127, failed
     assert "--log-format=json" in (machine.path / "calls").read_text()
+
+
+def test_rootless_podman(containers):
+    """The same lines, in the place that is told for them."""
+    need("podman", "newuidmap", "setpriv")
+    machine, uid = containers, 1000
+    home = machine.path / "home"
+    (place,) = re.findall(r"`~/([^`]+)`", section("podman"))
+    (home / place).parent.mkdir(parents=True)
+    (text,) = files("podman").values()
+    (home / place).write_text(text)
+    (home / place).with_name("storage.conf").write_text('[storage]\ndriver = "vfs"\n')
+    for each in [home, *home.rglob("*")]:
+        os.chown(each, uid, uid)
+    (machine.path / "calls").touch()
+    (machine.path / "calls").chmod(0o666)
+    machine.ok("; ".join(ordinary_user(uid, home)))
+    machine.env |= {"HOME": str(home), "XDG_RUNTIME_DIR": f"/run/user/{uid}"}
+    user = Machine((*machine.base[:-2], *become(uid)), machine.path)
+    user.env = machine.env
+    user.ok(f"podman import --change CMD=sh {machine.path}/rootfs.tar {IMAGE}")
+    assert user.ok("podman run --rm --network none alpine echo hello") == "hello\n"
+    assert user.verbs()[:2] == ["create", "start"]
+    user.ok("podman system migrate")  # ends the process that holds the user namespace
 
 
 def test_buildah(containers):

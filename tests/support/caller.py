@@ -75,6 +75,22 @@ def overlay(path: Path, directory: str) -> list[str]:
     return [f"mkdir -p {above}/upper {above}/work", f"mount -t overlay overlay -o {layers} {directory}"]
 
 
+def ordinary_user(uid: int, home: Path) -> list[str]:
+    """The commands of own_machine that make a user in /etc, with the ids that rootless podman wants."""
+    return [
+        f"sed -i '/^[^:]*:[^:]*:{uid}:/d' /etc/passwd /etc/group",
+        f"echo tester:x:{uid}:{uid}::{home}:/bin/sh >>/etc/passwd",
+        f"echo tester:x:{uid}: >>/etc/group",
+        "echo tester:200000:65536 | tee /etc/subuid >/etc/subgid",
+        f"mkdir -p /run/user/{uid} && chown {uid}:{uid} /run/user/{uid} && chmod 700 /run/user/{uid}",
+    ]
+
+
+def become(uid: int) -> tuple[str, ...]:
+    """The words that run a program as that user, without any right of root's."""
+    return ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--inh-caps=-all")
+
+
 class Caller:
     """A program that calls the runtime, with the options that every call of it needs."""
 
