@@ -1,8 +1,9 @@
 """Clients at a process: each gets its output, and may write to its input.
 
-A client is one duplex stream. It may not hold up the process: what it doesn't read waits in the kernel and
-then here, and when that is more than a MiB the client is dropped; the process, its log and all other clients
-go on. The other way round a client waits: it is read no further while the process doesn't take its input.
+A client is one duplex stream. What it doesn't read waits in the kernel, and then here. When that is more than
+a MiB the process is held up, as it would be by a terminal that is slow, but not for long: who hasn't taken
+all of it in two seconds has stopped reading, and is dropped. The process, its log and all other clients go
+on. The other way round a client waits: it is read no further while the process doesn't take its input.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyrunc.shim.loop import Loop
+    from pyrunc.shim.loop import Loop, Timer
     from pyrunc.shim.streams import ProcessStreams
 
-LIMIT_BYTES = 1 << 20
+WAITING_BYTES = 1 << 20
+PATIENCE_SECONDS = 2.0
+_LIMIT_BYTES = 4 << 20  # what comes while the process is held up: pipes are not large
 _INPUT_BYTES = 64 << 10  # of input that waits for the process before clients are read no further
 _CONTROLS = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
 
@@ -100,7 +103,15 @@ class Hub:
     def __init__(self, loop: Loop, *, stdin_once: bool, told: Callable[[str], object]) -> None:
         self._loop, self._stdin_once, self._told = loop, stdin_once, told
         self._clients: list[Client] = []
+        self._leaving: list[Writer] = []
         self._streams: ProcessStreams | None = None
+        self._patience: Timer | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Some clients of a process that has ended have yet to take its last words."""
+        self._leaving = [writer for writer in self._leaving if writer.fd >= 0]
+        return bool(self._leaving)
 
     def serve(self, streams: ProcessStreams) -> None:
         """From here on input goes there; clients that came before are read from now on."""
@@ -109,7 +120,13 @@ class Hub:
 
     def add(self, fd: int, wishes: Wishes) -> None:
         """`fd`, a duplex stream, is ours from here on."""
-        output = Writer(self._loop, duplicate(fd), limit_bytes=LIMIT_BYTES, broken=lambda: self._drop(client))
+        output = Writer(
+            self._loop,
+            duplicate(fd),
+            limit_bytes=_LIMIT_BYTES,
+            broken=lambda: self._drop(client),
+            drained=self._let_go_on,
+        )
         client = Client(wishes, output)
         client.input = Source(
             self._loop, fd, lambda data: self._type(client, data), lambda: self._end_input(client)
@@ -128,6 +145,31 @@ class Hub:
                     client.output.write(bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data)
                 else:
                     client.output.write(data)
+        if self._patience is None and any(item.output.pending > WAITING_BYTES for item in self._clients):
+            self._hold_up()
+
+    def _hold_up(self) -> None:
+        slow = [client for client in self._clients if client.output.pending > WAITING_BYTES]
+
+        def lose_patience() -> None:
+            self._patience = None
+            for client in slow:
+                if client.output.pending:
+                    self._drop(client)
+            self._let_go_on()
+
+        if self._streams is not None:
+            self._streams.pause_output()
+        self._patience = self._loop.after(PATIENCE_SECONDS, lose_patience)
+
+    def _let_go_on(self) -> None:
+        if any(client.output.pending > WAITING_BYTES for client in self._clients):
+            return
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        if self._streams is not None:
+            self._streams.resume_output()
 
     def continue_input(self) -> None:
         """The process takes input again."""
@@ -142,6 +184,7 @@ class Hub:
             if client.input is not None:
                 client.input.close()
             client.output.end()
+            self._leaving.append(client.output)
         self._clients = []
 
     def _type(self, client: Client, data: bytes) -> None:

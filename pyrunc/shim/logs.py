@@ -65,6 +65,14 @@ class Lines:
         self._rest = self._cut(rest, now, found)
         return found
 
+    def feed_short(self, data: bytes) -> list[bytes] | None:
+        """What `feed` would give where all lines are whole, and not pieces, as most are: just their texts. None,
+        and nothing is done, where it isn't so simple."""
+        if self._since or len(self._rest) + len(data) >= PIECE_BYTES:
+            return None
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        return whole
+
     def end(self, now: int) -> list[tuple[bytes, bool, int]]:
         """The stream has ended: what came without a newline."""
         rest, self._rest = self._rest, b""
@@ -97,8 +105,14 @@ class Log:
             self._open()
 
     def write(self, stream: int, data: bytes) -> None:
-        if self._encode is not None:
-            self._put(stream, self._lines[stream].feed(data, time_ns()))
+        if self._encode is None:
+            return
+        now = time_ns()
+        lines = self._lines[stream].feed_short(data)
+        if lines is None:
+            self._put(stream, self._lines[stream].feed(data, now))
+        elif lines:
+            self._put_short(stream, lines, now)
 
     def end(self) -> None:
         """The container has ended: the last words, if they had no newline."""
@@ -126,6 +140,24 @@ class Log:
             waiting.append(entry)
             size += len(entry)
         self._write(waiting, size)
+
+    def _put_short(self, stream: int, lines: list[bytes], now: int) -> None:
+        """As `_put`, of whole lines that came at the same time: most of the work is done for all at once."""
+        time = self._time(now)
+        if self._settings.driver == JSON_FILE:
+            end = f'\\n","stream":"{NAMES[stream]}","time":"{time}"}}\n'
+            quote = _json.encode_basestring
+            texts = b"\n".join(lines).decode("utf-8", "replace").split("\n")
+            entries = [f'{{"log":{quote(text)[:-1]}{end}'.encode() for text in texts]
+        else:
+            begin = f"{time} {NAMES[stream]} F ".encode()
+            entries = [b"%s%s\n" % (begin, line) for line in lines]
+        size = sum(map(len, entries))
+        limit = self._settings.max_size_bytes
+        if limit and self._size + size > limit:
+            self._put(stream, [(line, True, now) for line in lines])
+        else:
+            self._write(entries, size)
 
     def _time(self, nanoseconds: int) -> str:
         """All entries of a chunk have the same."""

@@ -10,6 +10,7 @@ from pyrunc.errors import INTERNAL, PyruncError
 from pyrunc.files import read_all, write_all, write_atomically
 from pyrunc.kernel import signals
 from pyrunc.shim import memory, protocol, settings
+from pyrunc.shim.attach import PATIENCE_SECONDS
 from pyrunc.shim.container import Container
 from pyrunc.shim.execution import Tools
 from pyrunc.shim.loop import Loop
@@ -176,7 +177,18 @@ class Shim:
         if self.server.is_deleting:
             return  # it ends when that is done
         self.server.publish("gone", {})
-        self.loop.after(_LAST_ANSWERS_SECONDS, self.loop.stop)
+        self._linger(PATIENCE_SECONDS)
+
+    def _linger(self, seconds: float) -> None:
+        """Clients that still read what the container said last get the time for it."""
+
+        def look() -> None:
+            if self.container.hub.is_busy and seconds > 0:
+                self._linger(seconds - _LAST_ANSWERS_SECONDS)
+            else:
+                self.loop.stop()
+
+        self.loop.after(_LAST_ANSWERS_SECONDS, look)
 
     def _report(self, error: Exception) -> None:
         """A bug of ours, or a disk that doesn't take what it should. The container goes on."""

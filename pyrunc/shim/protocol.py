@@ -30,8 +30,8 @@ Messages are JSON documents over SOCK_SEQPACKET, one request at a time on a conn
 `stream` is a duplex socket, of any kind: the shim writes the container's output to it and reads its input
 from it. `multiplexed`: each piece of output has Docker's header of eight bytes (stream number, three zeros,
 big-endian length); never for a terminal. A daemon may hand on the connection of its own client. `detach_keys`
-as Docker writes them, "ctrl-p,ctrl-q"; "" is none. Who does not read loses the connection when 1 MiB waits
-for it: the container is not stopped for that, and its log has everything.
+as Docker writes them, "ctrl-p,ctrl-q"; "" is none. Who does not read is dropped two seconds after 1 MiB has
+come to wait for it: the container is held up for no longer, and its log has everything.
 
 status.json, and `status` above: `status` is one of creating, created, running, paused, restarting, stopped;
 times are RFC 3339, empty before there is one; `exit_code` counts once it is stopped or restarting. `health`
@@ -254,6 +254,7 @@ def execute(
     fd = posix.memfd_create("process", MFD_CLOEXEC)
     try:
         write_all(fd, encode(process))
+        posix.lseek(fd, 0, 0)
         return call(directory, "exec", {"process": fd, **descriptors}, **arguments)
     finally:
         posix.close(fd)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pyrunc.shim.loop import Loop
 
-CHUNK_BYTES = 32 << 10
+CHUNK_BYTES = 15 << 10  # less than a piece of a log (shim.logs), and so most of its lines are whole
 
 
 def duplicate(fd: int) -> int:

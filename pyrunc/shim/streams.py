@@ -88,6 +88,15 @@ class ProcessStreams:
         if self.stdin is not None and not self.terminal:
             self.stdin.end()
 
+    def pause_output(self) -> None:
+        """Read no more of it for now: the process waits when it has filled a pipe."""
+        for source in self._sources:
+            source.pause()
+
+    def resume_output(self) -> None:
+        for source in self._sources:
+            source.resume()
+
     def finish(self, ended: Callable[[], object]) -> None:
         """Deliver what the process said before its end, then call `ended`. What others still hold open does
         not count: a pipe has it all by now, a terminal gets a second."""
@@ -99,6 +108,7 @@ class ProcessStreams:
         elif all(source.fd < 0 for source in self._sources):
             self._cut()
         else:
+            self.resume_output()
             self._loop.after(_LAST_WORDS_SECONDS, self._cut)
 
     def close(self) -> None:
