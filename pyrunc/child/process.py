@@ -291,4 +291,4 @@ def exec_stub(op: ops.ExecStub, child: Child) -> None:
         posix.dup2(fd, first + number)
     child.channel = copies[0]  # should execveat fail, the failure goes here
     syscall.close_range(rest, 0xFFFF_FFFF, c.CLOSE_RANGE_CLOEXEC)
-    syscall.execveat(stub)
+    syscall.execveat(stub, op.argv)

@@ -89,6 +89,7 @@ PR_SET_KEEPCAPS = 8
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NAME = 15
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
@@ -172,6 +173,7 @@ MEMORY_POLICY_FLAGS = {
 TCGETS = 0x5401
 TCSETS = 0x5402
 TIOCSCTTY = 0x540E
+TIOCSPGRP = 0x5410
 TIOCGWINSZ = 0x5413
 TIOCSWINSZ = 0x5414
 TIOCSPTLCK = 0x40045431
@@ -220,7 +222,11 @@ _GENERIC = {
     "dup3": 24,
     "inotify_init1": 26,
     "inotify_add_watch": 27,
+    "kill": 129,
     "rt_sigaction": 134,
+    "rt_sigprocmask": 135,
+    "rt_sigtimedwait": 137,
+    "setpgid": 154,
     "fcntl": 25,
     "ioprio_set": 30,
     "umount2": 39,
@@ -257,7 +263,10 @@ _GENERIC = {
     "recvmsg": 212,
     "keyctl": 219,
     "madvise": 233,
+    "clone": 220,
     "execve": 221,
+    "mmap": 222,
+    "wait4": 260,
     "set_mempolicy": 237,
     "prlimit64": 261,
     "setns": 268,
@@ -277,7 +286,9 @@ SYSCALLS = {
         "read": 0,
         "write": 1,
         "close": 3,
+        "mmap": 9,
         "rt_sigaction": 13,
+        "rt_sigprocmask": 14,
         "ioctl": 16,
         "madvise": 28,
         "socket": 41,
@@ -288,7 +299,10 @@ SYSCALLS = {
         "bind": 49,
         "listen": 50,
         "socketpair": 53,
+        "clone": 56,
         "execve": 59,
+        "wait4": 61,
+        "kill": 62,
         "fcntl": 72,
         "chdir": 80,
         "fchmod": 91,
@@ -296,11 +310,13 @@ SYSCALLS = {
         "setgid": 106,
         "setgroups": 116,
         "setresuid": 117,
+        "setpgid": 109,
         "setresgid": 119,
         "setfsuid": 122,
         "setfsgid": 123,
         "capget": 125,
         "capset": 126,
+        "rt_sigtimedwait": 128,
         "personality": 135,
         "fstatfs": 138,
         "pivot_root": 155,

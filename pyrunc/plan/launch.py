@@ -14,6 +14,7 @@ from pyrunc.oci.config import Config, Linux, Process
 from pyrunc.plan.cgroups import CgroupPlan, by_file
 from pyrunc.plan.devices import has_host_dev, plan_devices
 from pyrunc.plan.facts import HostFacts
+from pyrunc.plan.init import init_argv
 from pyrunc.plan.lsm import LABELS, has_label, open_labels, with_context
 from pyrunc.plan.mounts import PROPAGATION, plan_mounts
 from pyrunc.plan.namespaces import NamespacePlan, map_lines, plan_namespaces
@@ -72,6 +73,7 @@ class LaunchRequest(Record):
     rootfs: str
     no_pivot: bool = False
     no_new_keyring: bool = False
+    init: bool = False
     preserve_fds: int = 0
     listen_fds: int = 0
     host_mounts_to_hide: tuple[str, ...] = ()
@@ -114,6 +116,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         preserve_fds=request.preserve_fds,
         listen_fds=request.listen_fds,
         in_user_namespace=in_user_namespace,
+        stays=request.init,
     )
     devices = plan_devices(
         linux.devices,
@@ -160,7 +163,11 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         *(() if has_root else (*_hook_steps(config), *_sysctl_steps(linux), ChangeRoot(path=request.rootfs))),
         *_name_steps(config),
         *process_steps(process, plan),
-        ExecStub(preserve=request.preserve_fds, labels=LABELS if has_label(process) else ""),
+        ExecStub(
+            preserve=request.preserve_fds,
+            labels=LABELS if has_label(process) else "",
+            argv=init_argv(process.args) if request.init else (),
+        ),
     )
     return Launch(
         clone_flags=namespaces.clone_flags,

@@ -597,11 +597,13 @@ class ResetSignals(Op):
 
 class ExecStub(Op):
     """Seal the stub and execute it. Of all descriptors it keeps 0-2, the `preserve` ones after them, its
-    channel, the fifo, and the directory that is open as `labels`."""
+    channel, the fifo, and the directory that is open as `labels`. `argv`: what its command line shows, if it
+    is to stay."""
 
     words = "execute stub"
     preserve: int
     labels: str = ""
+    argv: tuple[bytes, ...] = ()
 
 
 # What an OSError from a step can say beyond errno(3): refusals of our own, numbered above the kernel's.

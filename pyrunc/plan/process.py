@@ -11,6 +11,7 @@ from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
 from pyrunc.oci.config import CAPABILITIES, RLIMITS, Capabilities, Linux, Process
 from pyrunc.plan.facts import HostFacts
+from pyrunc.plan.init import init_calls
 from pyrunc.plan.lsm import label_calls
 from pyrunc.plan.ops import FillHome, FindProgram, Op, SetOomScoreAdj, SetRlimit
 from pyrunc.plan.scheduling import scheduling_calls
@@ -133,12 +134,13 @@ def plan_process(
     program: str = "",
     in_user_namespace: bool = False,
     adds_home: bool = True,
+    stays: bool = False,
 ) -> ProcessPlan:
     """Of `linux` what is the process's, too. `grantable`: the capabilities that can be given, as a mask;
     `has_fifo`: wait for `start`; `listen_fds`: how many of the preserved descriptors are announced by
     LISTEN_FDS; `program`: what to execute if it isn't args[0]; `in_user_namespace`: the right to raise a
     limit is then the host side's; `adds_home`: HOME, where it is missing, is that of the container's
-    /etc/passwd."""
+    /etc/passwd; `stays`: the program is the child of an init (plan.init)."""
     user = process.user
     sets = plan_capabilities(process.capabilities, grantable)
     env = plan_environment(process.env)
@@ -165,6 +167,8 @@ def plan_process(
         bool(outside),
         scheduling_calls(process, linux) + ([] if in_user_namespace else _limit_calls(process)),
     )
+    if stays:
+        calls += _init_calls(facts.machine, len(calls), late=has_fifo)
     wants_home = adds_home and not env.get("HOME")
     if wants_home:
         env.pop("HOME", None)
@@ -176,6 +180,7 @@ def plan_process(
         argv=tuple(_encode(item) for item in process.args),
         env=tuple(_encode(f"{name}={value}") for name, value in env.items()),
         home_size=_HOME_BYTES if wants_home else 0,
+        stays=stays,
     )
     last = _last_steps(
         process, candidates, stub, as_user=user.uid != 0 and not sets.effective >> _DAC_OVERRIDE & 1
@@ -296,6 +301,20 @@ def _stub_calls(
     if process.no_new_privileges and not has_listener:
         calls += (replaced(call, late=has_fifo) for call in filtering)
     return tuple(call if call.step else replaced(call, step=number) for number, call in enumerate(calls))
+
+
+def _init_calls(machine: str, first: int, *, late: bool) -> tuple[StubCall, ...]:
+    return tuple(
+        StubCall(
+            call=item.call,
+            args=tuple(Text(data=value) if isinstance(value, bytes) else value for value in item.args),
+            words=item.words,
+            ignore=item.ignore,
+            late=late,
+            step=first + number,
+        )
+        for number, item in enumerate(init_calls(machine))
+    )
 
 
 def _limit_calls(process: Process) -> list[StubCall]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from pyrunc.errors import UNSUPPORTED, PyruncError
 from pyrunc.kernel.const import SYSCALLS
+from pyrunc.plan.init import init_aarch64, init_x86_64
 from pyrunc.record import Record
 
 FAILED, READY, FILTERED = b"S", b"R", b"N"
@@ -140,11 +141,13 @@ def build_stub(
     argv: tuple[bytes, ...],
     env: tuple[bytes, ...],
     home_size: int,
+    stays: bool = False,
 ) -> Stub:
     """An image which makes `calls`, then executes the program with `argv` and `env`.
 
     Which of `candidates` the program is, the child decides by patching `program_pointer`; `home_size` bytes
-    are kept for a HOME that only the container's /etc/passwd tells.
+    are kept for a HOME that only the container's /etc/passwd tells. `stays`: `calls` end with those of
+    `plan.init`, and what clones the program's process stays as the container's init.
     Raises PyruncError UNSUPPORTED for a machine that has no encoder here.
     """
     if machine not in _CODE:
@@ -152,7 +155,7 @@ def build_stub(
         raise PyruncError(
             UNSUPPORTED, "cannot start containers on this machine", machine, f"known are {known}"
         )
-    code = _CODE[machine](_HEADER, channel)
+    code = _CODE[machine](_HEADER, channel, stays)
     table_at = (_HEADER + len(code) + 7) & ~7
     image = _Image(table_at + _ENTRY * (len(calls) + 1))
     arguments = [(call, tuple(image.place(item) for item in call.args)) for call in calls]
@@ -201,7 +204,7 @@ def _header(machine: str, size: int) -> bytes:
     return header + segment + _words(0, _BASE, _BASE, size, size, 0x1000)
 
 
-def _code_x86_64(begin: int, channel: int) -> bytes:
+def _code_x86_64(begin: int, channel: int, stays: bool) -> bytes:
     """rbx walks the table, r12 has the last result. Nothing else lives across a call."""
     numbers = SYSCALLS["x86_64"]
     report = (
@@ -239,18 +242,25 @@ def _code_x86_64(begin: int, channel: int) -> bytes:
         b"\x49\x89\xc4"  # mov r12, rax
         b"\x48\x85\xc0"  # test rax, rax
     )
-    # js +6 over "add; jmp loop" to the test of IGNORE, which jumps back to "add" or falls into the report
-    back = len(load) + 2 + len(advance) + 2
-    walk = load + b"\x78" + bytes([len(advance) + 2]) + advance + b"\xeb" + bytes([256 - back])
     ignored = b"\xf6\x43\x04" + bytes([_IGNORE])  # test byte [rbx+4], IGNORE
     ignored += b"\x75" + bytes([256 - (len(advance) + 2 + len(ignored) + 2)])  # jnz next
+    fork = b""
+    if stays:
+        fork = b"\x81\x3b" + _little4(numbers["clone"])  # cmp dword [rbx], clone
+        fork += b"\x75\x04\x85\xc0"  # jne next; test eax, eax
+        fork += b"\x7f" + bytes([len(advance) + 2 + len(ignored) + len(report)])  # jg init
+    # js over "fork; add; jmp loop" to the test of IGNORE, which jumps back to "add" or falls into the report
+    back = len(load) + 2 + len(fork) + len(advance) + 2
+    walk = load + b"\x78" + bytes([len(fork) + len(advance) + 2]) + fork + advance
+    walk += b"\xeb" + bytes([256 - back])
     start_size = 5
     size = start_size + len(walk) + len(ignored) + len(report)
-    table = _BASE + ((begin + size + 7) & ~7)
-    return b"\xbb" + _little4(table) + walk + ignored + report  # mov ebx, table
+    init = init_x86_64(_BASE + begin + size, channel) if stays else b""
+    table = _BASE + ((begin + size + len(init) + 7) & ~7)
+    return b"\xbb" + _little4(table) + walk + ignored + report + init  # mov ebx, table
 
 
-def _code_aarch64(begin: int, channel: int) -> bytes:
+def _code_aarch64(begin: int, channel: int, stays: bool) -> bytes:
     """x19 walks the table, x20 has the last result. Nothing else lives across a call."""
     numbers = SYSCALLS["aarch64"]
 
@@ -278,16 +288,6 @@ def _code_aarch64(begin: int, channel: int) -> bytes:
         0xAA0003F4,  # mov x20, x0
     ]
     advance = [0x91000000 | _ENTRY << 10 | 19 << 5 | 19]  # next: add x19, x19, #56
-    # layout: load; tbz x0 -> advance; tbnz w9 IGNORE -> advance; b report; advance; b loop; report
-    at = len(load)
-    walk = [
-        *load,
-        0xB6F80000 | 3 << 5,  # tbz x0, #63, advance
-        0x37000000 | 2 << 5 | 9,  # tbnz w9, #0, advance (IGNORE)
-        0x14000000 | 3,  # b report
-        *advance,
-        0x14000000 | ((-(at + 4)) & 0x3FFFFFF),  # b loop
-    ]
     report = [
         0x4B0003E0,  # neg w0, w0
         0xD10043FF,  # sub sp, sp, #16
@@ -307,13 +307,32 @@ def _code_aarch64(begin: int, channel: int) -> bytes:
         movz(8, numbers["exit_group"]),
         svc,
     ]
+    fork = []
+    if stays:
+        fork = [
+            0x71000000 | numbers["clone"] << 10 | 8 << 5 | 31,  # cmp w8, clone
+            0x54000001 | 2 << 5,  # b.ne advance
+            0x35000000 | (3 + len(report)) << 5,  # cbnz w0, init
+        ]
+    # layout: load; tbz x0 -> fork; tbnz w9 IGNORE -> advance; b report; fork; advance; b loop; report; init
+    at, more = len(load), len(fork)
+    walk = [
+        *load,
+        0xB6F80000 | 3 << 5,  # tbz x0, #63, fork
+        0x37000000 | (2 + more) << 5 | 9,  # tbnz w9, #0, advance (IGNORE)
+        0x14000000 | (3 + more),  # b report
+        *fork,
+        *advance,
+        0x14000000 | ((-(at + more + 4)) & 0x3FFFFFF),  # b loop
+    ]
     size = 4 * (2 + len(walk) + len(report))
-    table = _BASE + ((begin + size + 7) & ~7)
+    init = init_aarch64(_BASE + begin + size, channel) if stays else []
+    table = _BASE + ((begin + size + 4 * len(init) + 7) & ~7)
     start = [
         0x52800000 | (table & 0xFFFF) << 5 | 19,  # movz w19, #low
         0x72A00000 | (table >> 16) << 5 | 19,  # movk w19, #high, lsl #16
     ]
-    return b"".join(word.to_bytes(4, "little") for word in [*start, *walk, *report])
+    return b"".join(word.to_bytes(4, "little") for word in [*start, *walk, *report, *init])
 
 
 _CODE = {"x86_64": _code_x86_64, "aarch64": _code_aarch64}

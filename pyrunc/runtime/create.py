@@ -58,6 +58,7 @@ class CreateRequest(Record):
     pidfd_socket: str = ""
     no_pivot: bool = False
     no_new_keyring: bool = False
+    init: bool = False
     preserve_fds: int = 0
     cgroup_manager: str = "cgroupfs"
     rootless: str = "auto"
@@ -103,6 +104,7 @@ def plan(request: CreateRequest) -> Planned:
             rootfs=bundle.rootfs,
             no_pivot=request.no_pivot,
             no_new_keyring=request.no_new_keyring,
+            init=request.init,
             preserve_fds=preserved,
             listen_fds=passed,
             host_mounts_to_hide=read_revealing_mounts() if request.no_pivot else (),

@@ -66,8 +66,8 @@ class Lines:
         return found
 
     def feed_short(self, data: bytes) -> list[bytes] | None:
-        """What `feed` would give where all lines are whole, and not pieces, as most are: just their texts. None,
-        and nothing is done, where it isn't so simple."""
+        """What `feed` would give where all lines are whole, and not pieces, as most are: just their texts.
+        None, and nothing is done, where it isn't so simple."""
         if self._since or len(self._rest) + len(data) >= PIECE_BYTES:
             return None
         *whole, self._rest = (self._rest + data).split(b"\n")

@@ -55,6 +55,7 @@ def request_of(settings: Settings, given: dict[str, Any]) -> CreateRequest:
         pidfd_socket=given["pidfd-socket"],
         no_pivot=given["no-pivot"],
         no_new_keyring=given["no-new-keyring"],
+        init=given["init"],
         preserve_fds=given["preserve-fds"],
         cgroup_manager=settings.cgroup_manager,
         rootless=settings.rootless,

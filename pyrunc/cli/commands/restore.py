@@ -35,7 +35,7 @@ COMMAND = checkpoint.CriuCommand(
 
 
 def main(settings: Settings, given: dict[str, Any]) -> int:
-    given = {**given, "preserve-fds": 0, "no-new-keyring": True}
+    given = {**given, "preserve-fds": 0, "no-new-keyring": True, "init": False}
     request = RestoreRequest(
         container=create.request_of(settings, given),
         image_path=absolute(given["image-path"]),
