@@ -7,10 +7,9 @@ which is what an image is still known by when its tag has moved on.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from contextlib import contextmanager
 
+from pyrunc.image.locks import locked
 from pyrunc.image.store import read_json, write_json
 from pyrunc.oci.image import Descriptor, parse_descriptor
 from pyrunc.oci.reference import Reference, with_digest
@@ -35,16 +34,12 @@ def read_names(store: Store) -> dict[str, Descriptor]:
 @contextmanager
 def changing_names(store: Store) -> Iterator[dict[str, Descriptor]]:
     """The names, to be changed in place: one writer at a time, and on an error nothing is written."""
-    fd = os.open(store.path("names.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+    with locked(store.path("names.lock"), exclusive=True):
         names = read_names(store)
         before = dict(names)
         yield names
         if names != before:
             write_json(store.path(_FILE), {name: target.to_json() for name, target in names.items()})
-    finally:
-        os.close(fd)
 
 
 def set_name(store: Store, reference: Reference, target: Descriptor, *, by_digest: bool) -> Descriptor | None:

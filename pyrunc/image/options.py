@@ -85,11 +85,13 @@ class ImportOptions(Record):
 class CommitOptions(Record):
     """`image_id` is what the container was made from ("" for a layer on nothing); `config` the container's
     own settings in the words of an image config (Env, Cmd, …), which the new image has; `container` is
-    told in it."""
+    told in it;
+    `created_by` is the step's line in the history."""
 
     image_id: str = ""
     config: dict[str, object] | None = None
     container: str = ""
+    created_by: str = ""
     reference: str = ""
     author: str = ""
     comment: str = ""

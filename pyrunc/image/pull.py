@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import partial
 
 from pyrunc.errors import INVALID, NOT_FOUND, PyruncError
+from pyrunc.image.compose import jobs_for
 from pyrunc.image.fetch import Remote
 from pyrunc.image.images import Image, find_image
 from pyrunc.image.names import set_name
@@ -19,7 +20,7 @@ from pyrunc.image.platforms import choose_manifest, host_platform, rank
 from pyrunc.image.progress import Reporter
 from pyrunc.image.records import write_record
 from pyrunc.image.tasks import Tasks
-from pyrunc.image.unpack import Job, Unpacking
+from pyrunc.image.unpack import Unpacking
 from pyrunc.image.workers import Feed, Workers
 from pyrunc.oci.digest import short
 from pyrunc.oci.image import (
@@ -132,7 +133,7 @@ class _Pull:
 
     def _layers(self, manifest: Manifest, config: ImageConfig) -> None:
         """Fetch and unpack what is missing, at the same time."""
-        jobs = plan_jobs(manifest, config)
+        jobs = jobs_for(manifest.layers, config.diff_ids)
         missing = tuple(job for job in jobs if not self._store.snapshots.has(job.chain_id))
         wanted: dict[str, Descriptor] = {}
         for layer, job in zip(manifest.layers, jobs, strict=True):
@@ -203,19 +204,3 @@ def check_image(manifest: Manifest, config: ImageConfig) -> None:
         ):
             where = f"/layers/{index}/mediaType"
             raise PyruncError(INVALID, "image has a layer of an unknown type", where, layer.media_type[:200])
-
-
-def plan_jobs(manifest: Manifest, config: ImageConfig) -> tuple[Job, ...]:
-    """A job for each layer, in order."""
-    chains = config.chain_ids
-    return tuple(
-        Job(
-            digest=layer.digest,
-            size=layer.size,
-            diff_id=config.diff_ids[index],
-            chain_id=chains[index],
-            parent=chains[index - 1] if index else "",
-            short=short(layer.digest),
-        )
-        for index, layer in enumerate(manifest.layers)
-    )

@@ -24,12 +24,14 @@ from contextlib import contextmanager
 from pyrunc import jsonio
 from pyrunc.errors import INTERNAL, INVALID, NOT_FOUND, PyruncError, doing
 from pyrunc.files import read_whole, write_all
+from pyrunc.image.locks import locked, try_lock
 from pyrunc.image.snapshots.choose import open_snapshots
 from pyrunc.oci.digest import hasher, hex_of, of_bytes, require_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from pyrunc.image.snapshots.base import Snapshots
 
@@ -114,17 +116,22 @@ class Store:
         finally:
             ingest.close()
 
+    @contextmanager
+    def draft(self) -> Iterator[Draft]:
+        """Write a blob whose digest is not known yet. Without a commit nothing is left of it."""
+        with doing("write blob", self.path("ingest")):
+            draft = Draft(self)
+        try:
+            yield draft
+        finally:
+            draft.close()
+
     # --- locks and leases ---------------------------------------------------------------------------
 
-    @contextmanager
-    def locked(self, *, exclusive: bool) -> Iterator[None]:
-        """For the time of a few file operations, never of a transfer."""
-        fd = os.open(self.path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-            yield
-        finally:
-            os.close(fd)
+    def locked(self, *, exclusive: bool) -> AbstractContextManager[None]:
+        """Shared while something is made reachable, exclusive while what is unreachable is taken away; never
+        for the time of a transfer."""
+        return locked(self.path("lock"), exclusive=exclusive)
 
     @contextmanager
     def lease(self) -> Iterator[Lease]:
@@ -142,11 +149,10 @@ class Store:
             path = self.path("leases", name)
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                kept.update(read_whole(path).decode().split())
-            else:
-                os.unlink(path)
+                if try_lock(fd):
+                    os.unlink(path)
+                else:
+                    kept.update(read_whole(path).decode().split())
             finally:
                 os.close(fd)
         return kept
@@ -259,6 +265,47 @@ class Ingest:
             return False
 
 
+class Draft:
+    """A blob in the making that gets its name, a sha256 digest, from what is written."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._path = store.path("ingest", f"new-{secrets.token_hex(16)}")
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._hash = hasher("sha256:")
+        self._is_there = True
+        self.size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._hash.update(data)
+        self.size += len(data)
+        rest = memoryview(data)
+        with doing("write blob", self._path):
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def commit(self) -> str:
+        """The digest under which it is in the store now. Have a lease keep it before."""
+        digest = self.digest
+        if not self._store.has(digest):
+            with doing("commit blob"):
+                os.fchmod(self._fd, 0o644)
+                os.fsync(self._fd)
+                os.rename(self._path, self._store.blob_path(digest))
+            self._is_there = False
+        return digest
+
+    def close(self) -> None:
+        if self._is_there:
+            os.unlink(self._path)
+        os.close(self._fd)
+
+
 def write_synced(path: str, data: bytes) -> None:
     """write_atomically, and on the disk before it has its name: blobs and names must outlive a power cut."""
     directory, _, name = path.rpartition("/")
@@ -282,7 +329,7 @@ def open_store(root: str, driver: str = "") -> Store:
     with doing("open image store", root):
         for name in ("blobs/sha256", "blobs/sha512", "ingest", "images", "layers", "leases", "snapshots"):
             os.makedirs(f"{root}/{name}", exist_ok=True)
-        return Store(root, open_snapshots(f"{root}/snapshots", driver))
+        return Store(root, open_snapshots(f"{root}/snapshots", driver, f"{root}/lock"))
 
 
 def read_json(path: str) -> dict[str, object] | None:

@@ -101,7 +101,7 @@ class Unpacking:
             raise PyruncError(INVALID, "layer does not match the image's config", job.digest, why)
         self._wait_for_parent(job)
         self._amend(job, making, found, worker)
-        write_layer_once(self._store, job, int(found["bytes"]))
+        _remember(self._store, job, int(found["bytes"]))
         usage = Usage(bytes=int(found["bytes"]), inodes=int(found["entries"]))
         snapshots.finish(making, usage, opaque=bool(found["opaque"]))
 
@@ -114,11 +114,11 @@ class Unpacking:
             worker.amend(making.path, lower, found["links"], found["implicit"])
 
 
-def write_layer_once(store: Store, job: Job, size: int) -> None:
+def _remember(store: Store, job: Job, size: int) -> None:
     """What is known of the layer; one that we packed ourselves keeps how."""
     known = read_layer(store, job.diff_id)
-    if known is None or not store.has(known.digest):
-        write_layer(store, LayerRecord(diff_id=job.diff_id, digest=job.digest, size=size))
+    packed = known.packed if known and known.digest == job.digest else ""
+    write_layer(store, LayerRecord(diff_id=job.diff_id, digest=job.digest, size=size, packed=packed))
 
 
 def unpack_blobs(store: Store, jobs: tuple[Job, ...], limits: Limits, reporter: Reporter) -> None:

@@ -317,7 +317,7 @@ def write_index(manifests: tuple[Descriptor, ...]) -> bytes:
     return to_bytes(value)
 
 
-def to_bytes(value: dict[str, Any]) -> bytes:
+def to_bytes(value: dict[str, Any] | list[dict[str, Any]]) -> bytes:
     """A document of ours. A lone surrogate, which JSON can spell and UTF-8 can't, becomes a question mark."""
     return jsonio.dumps(value).encode("utf-8", "replace")
 

@@ -20,6 +20,7 @@ from stat import S_ISDIR, S_ISREG
 from pyrunc import jsonio
 from pyrunc.errors import CONFLICT, INTERNAL, INVALID, NOT_FOUND, PyruncError, doing
 from pyrunc.files import read_whole, write_atomically
+from pyrunc.image.locks import locked, try_lock
 from pyrunc.kernel import syscall
 from pyrunc.kernel.const import MNT_DETACH
 from pyrunc.oci.digest import hex_of
@@ -63,8 +64,9 @@ class Snapshots:
     driver = ""
     needs_parent = False  # whether a layer is unpacked onto a copy of those below it
 
-    def __init__(self, root: str) -> None:
-        self.root = root
+    def __init__(self, root: str, lock: str) -> None:
+        """`lock`: the file that a collector of unreachable layers holds exclusively."""
+        self.root, self._lock = root, lock
         for name in ("committed", "active", "making"):
             os.makedirs(f"{root}/{name}", exist_ok=True)
         os.chmod(root, 0o700)  # users of the host must not reach an image's set-user-id programs
@@ -114,7 +116,8 @@ class Snapshots:
             os.rename(place, self.committed_path(making.name))
 
     def remove_layer(self, name: str) -> None:
-        """Out of sight first, so that a crash in between leaves no half layer with a name."""
+        """Only under the exclusive lock. Out of sight first, so that a crash in between leaves no half layer
+        with a name."""
         place = f"{self.root}/making/{hex_of(name)}"
         remove_tree(place)
         with doing("remove layer", name):
@@ -129,11 +132,9 @@ class Snapshots:
             path = f"{self.root}/making/{entry}"
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _wait_for_orphan(f"{path.removesuffix('.lock')}/fs")
-                remove_tree(path.removesuffix(".lock"))
-            except BlockingIOError:
-                pass
+                if try_lock(fd):
+                    _wait_for_orphan(f"{path.removesuffix('.lock')}/fs")
+                    remove_tree(path.removesuffix(".lock"))
             finally:
                 os.close(fd)
 
@@ -145,6 +146,14 @@ class Snapshots:
             meta = _read_meta(place, f"layer {name}")
             found.append(f"{place}/fs")
             name = "" if meta.get("opaque") else str(meta["parent"])
+        return tuple(found)
+
+    def chain_of(self, name: str) -> tuple[str, ...]:
+        """A committed snapshot and all that it stands on, topmost first; where one is missing it ends."""
+        found = []
+        while name and self.has(name):
+            found.append(name)
+            name = str(_read_meta(self.committed_path(name), f"layer {name}")["parent"])
         return tuple(found)
 
     def layer_usage(self, name: str) -> Usage:
@@ -172,7 +181,11 @@ class Snapshots:
 
     def prepare(self, key: str, parent: str = "") -> None:
         """A new writable snapshot on the committed one `parent`. Raises CONFLICT where the key is taken,
-        NOT_FOUND where `parent` isn't there. Hold a lease or a record that keeps `parent`."""
+        NOT_FOUND where `parent` isn't there. From then on it keeps `parent`."""
+        with locked(self._lock, exclusive=False):
+            self._prepare(key, parent)
+
+    def _prepare(self, key: str, parent: str) -> None:
         place = self.active_path(key)
         if os.path.exists(place):
             raise PyruncError(CONFLICT, "snapshot exists", key)

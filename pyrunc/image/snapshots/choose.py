@@ -16,9 +16,9 @@ _DRIVERS: dict[str, type[Snapshots]] = {"overlay": Overlay, "plain": Plain}
 _ALIASES = {"overlay2": "overlay", "overlayfs": "overlay", "vfs": "plain", "native": "plain"}
 
 
-def open_snapshots(root: str, wanted: str = "") -> Snapshots:
-    """The snapshots below `root`. Raises INVALID for a driver that isn't there, CONFLICT where `root` is in
-    use with another."""
+def open_snapshots(root: str, wanted: str, lock: str) -> Snapshots:
+    """The snapshots below `root`. `lock`: see Snapshots. Raises INVALID for a driver that isn't there,
+    CONFLICT where `root` is in use with another."""
     wanted = _ALIASES.get(wanted, wanted)
     if wanted and wanted not in _DRIVERS:
         raise PyruncError(
@@ -29,4 +29,4 @@ def open_snapshots(root: str, wanted: str = "") -> Snapshots:
         why = f"{used[0]} is in use there"
         raise PyruncError(CONFLICT, "storage driver can't be changed", root, why, "use another data root")
     name = wanted or (used[0] if used else "overlay" if is_supported(root) else "plain")
-    return _DRIVERS[name](f"{root}/{name}")
+    return _DRIVERS[name](f"{root}/{name}", lock)
