@@ -32,8 +32,8 @@ FULL_NAME, REF_NAME = "io.containerd.image.name", "org.opencontainers.image.ref.
 def save(
     store: Store, texts: tuple[str, ...], sink: Callable[[bytes], object], platform: Platform | None = None
 ) -> None:
-    """Each of `texts` names an image, which gets that name in the archive, or all of its own if it is the
-    name of a repository, or none if it is an ID. Raises NOT_FOUND before anything is written."""
+    """Each of `texts` names an image, which gets that name in the archive, or none if it is an ID. Raises
+    NOT_FOUND before anything is written."""
     chosen: dict[str, tuple[Image, list[str]]] = {}
     for text in texts:
         image = find_image(store, text, platform)
@@ -44,9 +44,7 @@ def save(
                 names.append(reference.full)
     with store.lease() as lease:
         for image, _ in chosen.values():
-            lease.keep(
-                [image.id, image.record.manifest.digest, *(layer.digest for layer in image.manifest.layers)]
-            )
+            lease.keep(_digests(image))
         _write(store, list(chosen.values()), sink)
 
 

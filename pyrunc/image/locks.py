@@ -22,6 +22,24 @@ def locked(path: str, *, exclusive: bool) -> Iterator[None]:
         os.close(fd)
 
 
+def lock_file(path: str) -> int:
+    """A locked descriptor of a file that others may remove while they hold the lock: then it is made anew."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if is_at(fd, path):
+            return fd
+        os.close(fd)
+
+
+def is_at(fd: int, path: str) -> bool:
+    """Whether `path` still names the file."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def try_lock(fd: int) -> bool:
     """Whether nobody else holds it; then we do."""
     try:

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from pyrunc import jsonio
 from pyrunc.errors import INTERNAL, INVALID, NOT_FOUND, PyruncError, doing
 from pyrunc.files import read_whole, write_all
-from pyrunc.image.locks import locked, try_lock
+from pyrunc.image.locks import is_at, lock_file, locked, try_lock
 from pyrunc.image.snapshots.choose import open_snapshots
 from pyrunc.oci.digest import hasher, hex_of, of_bytes, require_digest
 
@@ -188,20 +188,10 @@ class Ingest:
     def __init__(self, store: Store, digest: str) -> None:
         self._store, self.digest = store, digest
         self.path = store.path("ingest", hex_of(require_digest(digest)))
-        self.fd = self._open_locked()
+        self.fd = lock_file(self.path)
         self.offset = os.fstat(self.fd).st_size
         self._hash = hasher(digest)
         self._hashed = 0
-
-    def _open_locked(self) -> int:
-        """The name can be renamed or removed by whoever held the lock before us: then open it anew."""
-        while True:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            self.fd = fd
-            if self._is_ours():
-                return fd
-            os.close(fd)
 
     @property
     def is_there(self) -> bool:
@@ -254,15 +244,9 @@ class Ingest:
 
     def close(self) -> None:
         """A file that nothing was written to needs not stay. While we hold the lock the name is ours."""
-        if self.offset == 0 and self._is_ours():
+        if self.offset == 0 and is_at(self.fd, self.path):
             self.discard()
         os.close(self.fd)
-
-    def _is_ours(self) -> bool:
-        try:
-            return os.path.samestat(os.fstat(self.fd), os.stat(self.path))
-        except FileNotFoundError:
-            return False
 
 
 class Draft:

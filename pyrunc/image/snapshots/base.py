@@ -20,7 +20,7 @@ from stat import S_ISDIR, S_ISREG
 from pyrunc import jsonio
 from pyrunc.errors import CONFLICT, INTERNAL, INVALID, NOT_FOUND, PyruncError, doing
 from pyrunc.files import read_whole, write_atomically
-from pyrunc.image.locks import locked, try_lock
+from pyrunc.image.locks import lock_file, locked, try_lock
 from pyrunc.kernel import syscall
 from pyrunc.kernel.const import MNT_DETACH
 from pyrunc.oci.digest import hex_of
@@ -88,9 +88,8 @@ class Snapshots:
         """Unpack a layer: one maker at a time. Gives None where it is there already. What isn't committed
         when this is over is removed."""
         place = f"{self.root}/making/{hex_of(name)}"
-        fd = os.open(f"{place}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = lock_file(f"{place}.lock")
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
             if self.has(name):
                 yield None
                 return
@@ -135,6 +134,7 @@ class Snapshots:
                 if try_lock(fd):
                     _wait_for_orphan(f"{path.removesuffix('.lock')}/fs")
                     remove_tree(path.removesuffix(".lock"))
+                    os.unlink(path)
             finally:
                 os.close(fd)
 
