@@ -40,6 +40,18 @@ def read_all(descriptor: int) -> bytes:
     return b"".join(chunks)
 
 
+def read_stdin() -> bytes:
+    """All of it, and leave it to be read again: where our interpreter is a part of the launcher, the call is
+    begun anew with a whole one if it needs that, to ask systemd or to explain what is wrong here."""
+    data = read_all(0)
+    again = posix.memfd_create("stdin")
+    write_all(again, data)
+    posix.lseek(again, 0, 0)
+    posix.dup2(again, 0)
+    posix.close(again)
+    return data
+
+
 def read_whole(path: str) -> bytes:
     """Raises OSError that names `path`, also for what fails after the open."""
     descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)

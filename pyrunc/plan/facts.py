@@ -40,11 +40,13 @@ class CgroupLayout(Record):
 
 class SystemdFacts(Record):
     """The manager that makes the units: the host's, or with `is_user` the caller's own. `control_group`: its
-    cgroup, below which its slices are; empty for the root."""
+    cgroup, below which its slices are; empty for the root. `has_bfq`: the kernel has the scheduler of that
+    name, so cgroups have its weights."""
 
     version: int
     control_group: str = ""
     is_user: bool = False
+    has_bfq: bool = False
 
 
 class HostFacts(Record):

@@ -123,7 +123,7 @@ def plan_scope(
     limits, needed, warnings = plan_limits(linux.resources, places, layout, unified, {})
     properties = (
         *_unit_properties(config, unit, container_id, is_v2=layout.is_v2),
-        *limit_properties(limits, {}, is_v2=layout.is_v2, version=systemd.version),
+        *limit_properties(limits, {}, is_v2=layout.is_v2, systemd=systemd),
         *(device_properties(linux.resources) if restricts_devices else ()),
         *_annotated(config),
     )
@@ -182,14 +182,13 @@ def plan_unit_update(
     current: Mapping[str, str],
     *,
     unit: str,
-    is_user: bool,
     is_v2: bool,
-    version: int,
+    systemd: SystemdFacts,
 ) -> tuple[Op, ...]:
     """What goes before the writes of an update. Told one thing of a controller, systemd writes all of that:
     the bandwidth, which it knows no better than to a hundredth, is put back."""
     limits = [op for op in writes if isinstance(op, WriteCgroup)]
-    properties = limit_properties(limits, current, is_v2=is_v2, version=version)
+    properties = limit_properties(limits, current, is_v2=is_v2, systemd=systemd)
     if not properties:
         return ()
     bandwidth = tuple(
@@ -197,20 +196,21 @@ def plan_unit_update(
         for path, text in current.items()
         if path.endswith("/cpu.max") and any(name.startswith("CPU") for name, _, _ in properties)
     )
-    return (SetUnitProperties(unit=unit, properties=properties, is_user=is_user), *bandwidth)
+    return (SetUnitProperties(unit=unit, properties=properties, is_user=systemd.is_user), *bandwidth)
 
 
 # --- properties -----------------------------------------------------------------------------------
 
 
 def limit_properties(
-    writes: Iterable[WriteCgroup], current: Mapping[str, str], *, is_v2: bool, version: int
+    writes: Iterable[WriteCgroup], current: Mapping[str, str], *, is_v2: bool, systemd: SystemdFacts
 ) -> tuple[Property, ...]:
     """Of files that systemd writes, too. Of several writes that make one property the last counts."""
     found: dict[str, Property] = {}
     numbers = _NUMBERS_V2 if is_v2 else _NUMBERS_V1
     bandwidth: dict[str, str] = {}
-    for op in writes:
+    version = systemd.version
+    for op in writes if systemd.has_bfq else map(_without_bfq, writes):
         directory, _, file = op.path.rpartition("/")
         made: tuple[Property, ...] = ()
         if file in numbers:
@@ -229,6 +229,24 @@ def limit_properties(
     return tuple(found.values())
 
 
+def weighs_io(writes: Iterable[Op]) -> bool:
+    """Does what becomes of them depend on SystemdFacts.has_bfq?"""
+    return any(isinstance(op, WriteCgroup) and op.path.endswith("/io.bfq.weight") for op in writes)
+
+
+def _without_bfq(op: WriteCgroup) -> WriteCgroup:
+    """The write that stands in for one of bfq's weights."""
+    if not op.otherwise or not weighs_io((op,)):
+        return op
+    ((path, value),) = op.otherwise
+    return WriteCgroup(path=path, value=value)
+
+
+def _weight_of_bfq(weight: int) -> int:
+    """An IOWeight of which systemd makes this weight for bfq: 1 to 100 are the same, 1000 is 10000."""
+    return weight if weight <= 100 else 100 + (weight - 100) * 11
+
+
 def _special(file: str, value: str, version: int) -> tuple[Property, ...]:
     """Files of v2 that aren't one number."""
     if file == "cpu.max":
@@ -243,6 +261,11 @@ def _special(file: str, value: str, version: int) -> tuple[Property, ...]:
             if mask
             else ()
         )
+    if file in ("io.weight", "io.bfq.weight"):
+        number = _parse_number(value.strip().removeprefix("default "))  # one of a single device is none
+        if number is None:
+            return ()
+        return (("IOWeight", "t", number if file == "io.weight" else _weight_of_bfq(number)),)
     if file == "memory.oom.group" and version >= _OOM_POLICY_SINCE:
         return (("OOMPolicy", "s", "kill" if value.strip() == "1" else "continue"),)
     return ()

@@ -158,11 +158,12 @@ def _plan_scope(config: Config, request: CreateRequest, facts: HostFacts, *, roo
     """systemd is asked who it is before anything is touched. Few callers have it make the cgroups."""
     planner: Any = __import__("pyrunc.plan.systemd", fromlist=("",))
     manager: Any = systemd_manager()
+    weighs_io = config.linux.resources is not None and config.linux.resources.block_io is not None
     plan: CgroupPlan = planner.plan_scope(
         config=config,
         container_id=request.id,
         layout=facts.cgroups,
-        systemd=manager.probe(is_user=rootless),
+        systemd=manager.probe(is_user=rootless, weighs_io=weighs_io),
         restricts_devices=not (rootless or facts.in_user_namespace),
         rootless=rootless,
     )

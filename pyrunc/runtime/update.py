@@ -50,12 +50,8 @@ def _plan_unit(
         return ()
     planner: Any = __import__("pyrunc.plan.systemd", fromlist=("",))
     manager: Any = __import__("pyrunc.linux.cgroups.systemd", fromlist=("",))
+    facts = manager.probe(is_user=state.is_user_unit, weighs_io=planner.weighs_io(writes))
     first: tuple[Op, ...] = planner.plan_unit_update(
-        writes,
-        current,
-        unit=state.systemd_unit,
-        is_user=state.is_user_unit,
-        is_v2=is_v2,
-        version=manager.probe(is_user=state.is_user_unit).version,
+        writes, current, unit=state.systemd_unit, is_v2=is_v2, systemd=facts
     )
     return first

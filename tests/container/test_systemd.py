@@ -80,7 +80,9 @@ class TestScope:
 
     def test_is_not_left_when_it_failed(self, runtime, scoped):
         """systemd remembers a unit that failed: here one that took longer than it may."""
-        scoped.config["annotations"] = {"org.systemd.property.RuntimeMaxSec": "1"}
+        scoped.config["annotations"] = {
+            "org.systemd.property.RuntimeMaxSec": "1", "org.systemd.property.TimeoutStopSec": "1",
+        }  # fmt: skip
         runtime.launch(scoped, "sleep", "1000", **SYSTEMD)
         until(lambda: show(unit_of(scoped), "ActiveState")["ActiveState"] == "failed", "it has failed", 60)
         runtime.until_status(scoped, "stopped")

@@ -48,6 +48,17 @@ def test_update_by_a_document(runtime, running, work, place):
     assert file(runtime, running, "memory", "memory.limit_in_bytes", "memory.max") == str(64 * MEBIBYTE)
 
 
+@pytest.mark.parametrize("place", ["-", "file"])
+def test_what_is_wrong_with_a_document_is_said(runtime, running, work, place):
+    """By whoever explains it, which may be another process: what was read once can be read again."""
+    document = json.dumps({"pids": {"limit": "many"}})
+    (work / "resources.json").write_text(document)
+    words = ("-",) if place == "-" else (work / "resources.json",)
+    done = runtime("update", "--resources", *words, running.id, input=document if place == "-" else None)
+    assert done.returncode == 1
+    assert "limit" in done.stderr, done
+
+
 @needs_controller("cpu")
 def test_update_of_the_quota_alone_keeps_the_period(runtime, bundle):
     bundle.resources["cpu"] = {"quota": 25_000, "period": 50_000}

@@ -6,7 +6,7 @@ from pyrunc import jsonio
 from pyrunc.cli.main import Settings
 from pyrunc.cli.units import FIELDS, document_of
 from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError, doing
-from pyrunc.files import read_all, read_whole
+from pyrunc.files import read_stdin, read_whole
 from pyrunc.options import TEXT, Command, Flag, Operand
 from pyrunc.runtime.update import update
 
@@ -42,7 +42,7 @@ def main(settings: Settings, given: dict[str, Any]) -> int:
 
 def _read(name: str) -> dict[str, Any]:
     with doing("read resources", "stdin" if name == "-" else name):
-        data = read_all(0) if name == "-" else read_whole(name)
+        data = read_stdin() if name == "-" else read_whole(name)
     document = jsonio.loads(data, name)
     if type(document) is not dict:
         raise PyruncError(INVALID, "resources are not valid", name, "is not an object")

@@ -12,6 +12,7 @@ import time
 from errno import ECONNRESET
 
 from pyrunc.errors import INTERNAL, INVALID, UNSUPPORTED, PyruncError, describe_errno
+from pyrunc.linux.cgroups.files import read_if_there
 from pyrunc.plan.facts import SystemdFacts
 from pyrunc.thirdparty import load
 
@@ -51,11 +52,23 @@ class _Refused(Exception):
 # --- what is asked for ----------------------------------------------------------------------------
 
 
-def probe(*, is_user: bool) -> SystemdFacts:
-    """Raises PyruncError UNSUPPORTED where there is no systemd, or none that we can reach."""
+def probe(*, is_user: bool, weighs_io: bool = False) -> SystemdFacts:
+    """`weighs_io`: the disks are to be asked for their schedulers. Raises PyruncError UNSUPPORTED where there
+    is no systemd, or none that we can reach."""
     with _Connection(is_user, "ask systemd who it is") as bus:
         version, group = bus.get("Version"), bus.get("ControlGroup")
-    return SystemdFacts(version=parse_version(version), control_group=group, is_user=is_user)
+    return SystemdFacts(
+        version=parse_version(version),
+        control_group=group,
+        is_user=is_user,
+        has_bfq=weighs_io and _has_bfq(),
+    )
+
+
+def _has_bfq() -> bool:
+    """Every disk lists all schedulers that it could have (Documentation/block/switching-sched.rst)."""
+    names = os.listdir("/sys/block") if os.path.isdir("/sys/block") else []
+    return any("bfq" in (read_if_there(f"/sys/block/{name}/queue/scheduler") or "") for name in names)
 
 
 def parse_version(text: str) -> int:

@@ -57,7 +57,7 @@ def properties(is_v2=True, version=255, current=(), **files):
     writes = [
         ops.WriteCgroup(path=f"/c/{name.replace('__', '.')}", value=value) for name, value in files.items()
     ]
-    found = limit_properties(writes, dict(current), is_v2=is_v2, version=version)
+    found = limit_properties(writes, dict(current), is_v2=is_v2, systemd=SystemdFacts(version=version))
     return {name: value for name, _, value in found}
 
 
@@ -100,6 +100,20 @@ def test_who_ceases_to_be_idle_has_a_weight_again():
     assert properties(version=251, cpu__idle="0") == {}
 
 
+@pytest.mark.parametrize(
+    ("weight", "by_bfq", "without"), [(10, 10, 1), (100, 100, 910), (1000, 10000, 10000)]
+)
+def test_a_weight_of_the_disks_is_the_one_that_systemd_makes_the_same_of(weight, by_bfq, without):
+    (scope_, *_), (other, *_) = (
+        scope(V2, has_bfq=has_bfq, resources={"blockIO": {"weight": weight}}).attach
+        for has_bfq in (True, False)
+    )
+    assert ("IOWeight", "t", by_bfq) in scope_.properties
+    assert ("IOWeight", "t", without) in other.properties
+    assert properties(io__weight="default 7") == properties(io__weight="7") == {"IOWeight": 7}
+    assert properties(io__bfq__weight="8:0 7") == {}
+
+
 def test_v1_has_names_of_its_own_and_a_quota_in_two_files():
     files = {"memory__limit_in_bytes": "-1", "cpu__shares": "512", "cpu__cfs_quota_us": "20000"}
     assert properties(is_v2=False, **files) == {
@@ -119,12 +133,12 @@ def test_a_list_of_cpus_is_a_mask(text, mask):
     assert bitmask(text) == mask
 
 
-def scope(layout, **linux):
+def scope(layout, has_bfq=False, **linux):
     return plan_scope(
         config=parse_config({"ociVersion": "1.0.2", "linux": linux}),
         container_id="box",
         layout=layout,
-        systemd=SystemdFacts(version=252, control_group="/init.scope"),
+        systemd=SystemdFacts(version=252, control_group="/init.scope", has_bfq=has_bfq),
         restricts_devices=True,
         rootless=False,
     )
@@ -173,16 +187,16 @@ def test_what_is_allowed_is_known_to_systemd():
 def test_what_systemd_rounds_is_put_back_after_it_was_told_of_another_thing():
     writes = (ops.WriteCgroup(path="/c/cpu.weight", value="59", origin="/cpu/shares"),)
     current = {"/c/cpu.max": "25250 50000\n", "/c/memory.max": "max\n"}
-    told, *after = plan_unit_update(writes, current, unit="u", is_user=False, is_v2=True, version=252)
+    told, *after = plan_unit_update(writes, current, unit="u", is_v2=True, systemd=SystemdFacts(version=252))
     assert isinstance(told, ops.SetUnitProperties)
     assert after == [ops.WriteCgroup(path="/c/cpu.max", value="25250 50000", origin="/cpu/shares")]
     writes = (ops.WriteCgroup(path="/c/pids.max", value="5", origin="/pids/limit"),)
-    (told,) = plan_unit_update(writes, current, unit="u", is_user=False, is_v2=True, version=252)
+    (told,) = plan_unit_update(writes, current, unit="u", is_v2=True, systemd=SystemdFacts(version=252))
 
 
 def test_an_update_that_systemd_need_not_know_of_is_not_told():
     writes = (ops.WriteCgroup(path="/c/hugetlb.2MB.max", value="1"),)
-    assert plan_unit_update(writes, {}, unit="u", is_user=False, is_v2=True, version=252) == ()
+    assert plan_unit_update(writes, {}, unit="u", is_v2=True, systemd=SystemdFacts(version=252)) == ()
 
 
 @pytest.mark.parametrize(
