@@ -41,6 +41,7 @@ MS_I_VERSION = 0x800000
 MS_STRICTATIME = 0x1000000
 MS_LAZYTIME = 0x2000000
 MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
 
 # mount_setattr(2), open_tree(2), move_mount(2)
 MOUNT_ATTR_RDONLY = 0x1
@@ -191,7 +192,9 @@ SOCK_STREAM = 1
 SOCK_DGRAM = 2
 SOCK_SEQPACKET = 5
 SOCK_CLOEXEC = 0x80000
+SOCK_NONBLOCK = 0x800
 SOL_SOCKET = 1
+SO_PEERCRED = 17
 SCM_RIGHTS = 1
 MSG_NOSIGNAL = 0x4000
 MSG_PEEK, MSG_TRUNC = 0x2, 0x20
@@ -259,6 +262,7 @@ _GENERIC = {
     "accept4": 242,
     "connect": 203,
     "shutdown": 210,
+    "getsockopt": 209,
     "sendmsg": 211,
     "recvmsg": 212,
     "keyctl": 219,
@@ -299,6 +303,7 @@ SYSCALLS = {
         "bind": 49,
         "listen": 50,
         "socketpair": 53,
+        "getsockopt": 55,
         "clone": 56,
         "execve": 59,
         "wait4": 61,

@@ -12,8 +12,10 @@ from pyrunc.kernel.const import (
     MSG_PEEK,
     MSG_TRUNC,
     SCM_RIGHTS,
+    SO_PEERCRED,
     SOCK_CLOEXEC,
     SOCK_DGRAM,
+    SOCK_NONBLOCK,
     SOCK_SEQPACKET,
     SOCK_STREAM,
     SOL_SOCKET,
@@ -69,9 +71,10 @@ def _open(kind: int, call: str, path: str) -> int:
     return fd
 
 
-def connect_stream(path: str) -> int:
-    """A stream connection to the socket at `path`. Raises OSError."""
-    return _open(SOCK_STREAM, "connect", path)
+def connect_stream(path: str, *, waits: bool = True) -> int:
+    """A stream connection to the socket at `path`. Raises OSError; unless it `waits`, also BlockingIOError
+    where more wait for a connection than the other side has room for. Then it stays non-blocking."""
+    return _open(SOCK_STREAM | (0 if waits else SOCK_NONBLOCK), "connect", path)
 
 
 def connect_datagram(path: str) -> int:
@@ -107,6 +110,14 @@ def listen(path: str, *, keeps_messages: bool) -> int:
 def accept(fd: int) -> int:
     """accept4(2): the next connection, close-on-exec. Raises OSError."""
     return syscall.call("accept4", fd, 0, 0, SOCK_CLOEXEC)
+
+
+def peer_uid(fd: int) -> int:
+    """SO_PEERCRED (unix(7)): the effective user of who is connected, when it did so. Raises OSError."""
+    credentials = syscall.buffer(12)  # struct ucred: pid, uid, gid
+    length = syscall.buffer((12).to_bytes(4, "little"))
+    syscall.call("getsockopt", fd, SOL_SOCKET, SO_PEERCRED, credentials, length)
+    return int.from_bytes(credentials.raw[4:8], "little")
 
 
 def connect_messages(path: str) -> int:

@@ -17,6 +17,10 @@ from pyrunc.kernel import syscall
 from pyrunc.kernel.const import AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, O_PATH, OPEN_TREE_CLONE
 
 
+# What is executed anew, where that isn't the command line that this process began with (shim.oci_runtime)
+command: tuple[str, ...] = ()
+
+
 def is_sealed() -> bool:
     """Does the mount that our executable lies on refuse writing? It may be the host's own, read-only."""
     fd = posix.open("/proc/self/exe", O_PATH | posix.O_CLOEXEC)
@@ -27,14 +31,15 @@ def is_sealed() -> bool:
 
 
 def seal() -> None:
-    """Returns if we are sealed; else not at all: the same command line begins again, sealed. For a process
-    that has done nothing yet. Raises PyruncError where the kernel refuses."""
+    """Returns if we are sealed; else not at all: the same command line (or `command`) begins again, sealed. For
+    a process that has done nothing yet. Raises PyruncError where the kernel refuses."""
     if is_sealed():
         return
     with doing("protect the runtime's executable"):
         fd = posix.open("/proc/self/exe", O_PATH | posix.O_CLOEXEC)
         tree = syscall.open_tree(fd, b"", AT_EMPTY_PATH | OPEN_TREE_CLONE)
         syscall.mount_setattr(tree, recursive=False, attr_set=MOUNT_ATTR_RDONLY)
-        words = read_whole("/proc/self/cmdline").split(b"\0")[:-1]
+        words = [word.encode("utf-8", "surrogateescape") for word in command]
+        words = words or read_whole("/proc/self/cmdline").split(b"\0")[:-1]
         env = [name + b"=" + value for name, value in posix.environ.items()]
         syscall.execveat(tree, words, env)

@@ -12,12 +12,15 @@ and `restore` `outcome.pid` is a child of ours, which has to be given to `reaper
 Ours is a library: no interpreter starts, a fork of this process carries the verb out, with the words of the
 command line and what they do there, and is gone. Why a fork: hooks take their time, a launch leaves garbage
 behind, and the runtime's modules may stay out of a shim's memory; who has them loaded already (`preload`)
-shares them. Our executable has to be sealed before, see `prepare`.
+shares them. Where a container could trace us, our executable has to be sealed: either all of the process is,
+from its start (`prepare`), or the fork begins anew as our command line, sealed, which takes an interpreter's
+start for those containers.
 """
 
 from __future__ import annotations
 
 import posix
+import sys
 
 from pyrunc import jsonio, log
 from pyrunc.errors import DENIED, INTERNAL, NOT_FOUND, UNSUPPORTED, WRONG_STATE, PyruncError
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 KEPT = 3  # where `keep_only` leaves the one descriptor more
 _ABOVE_STREAMS = 10
 _NOT_EXECUTED = 127
+_MAKING = ("create", "exec", "restore")
+_PROGRAM = "import sys; sys.path.insert(0, {path!r}); from pyrunc.cli.main import entry; entry()"
 _SEEK_SET = 0
 _ERROR_FIELDS = ("kind", "what", "where", "why", "hint")
 # What the verbs need, for who wants to have it before it is asked for
@@ -247,6 +252,9 @@ def _carry_out(settings: RuntimeSettings, words: tuple[str, ...]) -> int:
     """As our command line would. Raises PyruncError. Stderr is the container's: nothing is said there."""
     main = _load("pyrunc.cli.main")
     log.configure("/dev/null", "json")
+    if words[0] in _MAKING:
+        posix.set_inheritable(KEPT, True)  # for who begins anew
+        _load("pyrunc.runtime.exeseal").command = _command_line(settings, words)
     module = main.find(words[0])
     given = module.COMMAND.parse(list(words[1:]))
     code: int = module.main(
@@ -259,6 +267,21 @@ def _carry_out(settings: RuntimeSettings, words: tuple[str, ...]) -> int:
         given,
     )
     return code
+
+
+def _command_line(settings: RuntimeSettings, words: tuple[str, ...]) -> tuple[str, ...]:
+    """The same verb by our command line: what it begins anew as, where the container could trace us. What it
+    says goes where a fork reports."""
+    package = __file__.rpartition("/pyrunc/")[0]
+    if "_pyrunc" in sys.builtin_module_names:
+        interpreter: tuple[str, ...] = ("pyrunc",)
+    else:
+        interpreter = (sys.executable, "-ISEBXutf8", "-c", _PROGRAM.format(path=package))
+    return (
+        *interpreter, "--root", settings.state_root, "--log", f"/proc/self/fd/{KEPT}",
+        "--log-format", "json", "--cgroup-manager", settings.cgroup_manager,
+        "--rootless", settings.rootless, *words,
+    )  # fmt: skip
 
 
 def _load(name: str) -> Any:
@@ -308,27 +331,29 @@ def _write_error(report: int, error: PyruncError) -> None:
 def _find_error(call: Call, code: int) -> PyruncError:
     """What our own said, or another runtime's log, or what it printed."""
     report = _contents(call.report_fd)
-    if report:
+    said = _last_error(report)
+    if report and not said:
         document = jsonio.loads(report)
         return PyruncError(*(document[name] for name in _ERROR_FIELDS))
-    text = _last_error(call.log_path) or _contents(call.output_fd).decode(errors="replace").strip()
+    text = said or _last_error(_log_of(call)) or _contents(call.output_fd).decode(errors="replace").strip()
     what = text or f"the runtime ended with {code}, and said nothing"
     kind = next((kind for words, kind in _KINDS if words in what), INTERNAL)
     return PyruncError(kind, what)
 
 
-def _last_error(path: str) -> str:
+def _log_of(call: Call) -> bytes:
+    try:
+        return read_whole(call.log_path) if call.log_path else b""
+    except FileNotFoundError:
+        return b""
+
+
+def _last_error(text: bytes) -> str:
     """Of a log in JSON, a line each (runtime.md, --log-format json)."""
     found = ""
-    if not path:
-        return found
-    try:
-        lines = read_whole(path).splitlines()
-    except FileNotFoundError:
-        return found
-    for line in lines:
+    for line in text.splitlines():
         try:
-            entry = jsonio.loads(line, path)
+            entry = jsonio.loads(line, "log")
         except PyruncError:
             continue  # not ours to judge: another runtime's log
         if type(entry) is dict and entry.get("level") in ("error", "fatal"):
