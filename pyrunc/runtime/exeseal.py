@@ -16,7 +16,6 @@ from pyrunc.files import read_whole
 from pyrunc.kernel import syscall
 from pyrunc.kernel.const import AT_EMPTY_PATH, MOUNT_ATTR_RDONLY, O_PATH, OPEN_TREE_CLONE
 
-
 # What is executed anew, where that isn't the command line that this process began with (shim.oci_runtime)
 command: tuple[str, ...] = ()
 
@@ -31,8 +30,8 @@ def is_sealed() -> bool:
 
 
 def seal() -> None:
-    """Returns if we are sealed; else not at all: the same command line (or `command`) begins again, sealed. For
-    a process that has done nothing yet. Raises PyruncError where the kernel refuses."""
+    """Returns if we are sealed; else not at all: the same command line (or `command`) begins again, sealed.
+    For a process that has done nothing yet. Raises PyruncError where the kernel refuses."""
     if is_sealed():
         return
     with doing("protect the runtime's executable"):

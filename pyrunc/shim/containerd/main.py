@@ -5,8 +5,8 @@
 `start` (in the bundle) leaves a daemon behind and prints where it listens; for a container of a pod whose
 shim is there, it prints where that one does. The daemon is a fork of `start`: a second interpreter would cost
 as much as the rest of it. `delete` cleans up, also after a daemon that was killed, and prints how the
-container ended. `-info` prints what the runtime can do. containerd reads stdout and stderr as one: nothing else may be
-said.
+container ended. `-info` prints what the runtime can do. containerd reads stdout and stderr as one: nothing
+else may be said.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posix
 from errno import EBUSY, EINVAL, ENOENT
 
-from pyrunc.errors import PyruncError, doing
+from pyrunc.errors import INVALID, PyruncError, doing
 from pyrunc.kernel import const as c
 from pyrunc.kernel import syscall
 from pyrunc.record import Record
@@ -68,13 +68,16 @@ def plan_mount(fstype: str, source: str, options: Sequence[str]) -> Mounting:
         else:
             data.append(option)
     directory = ""
-    if fstype == "overlay" and len(",".join(data).encode()) > _LONGEST_DATA_BYTES:
+    if fstype == "overlay" and len(",".join(data).encode("utf-8", "surrogateescape")) > _LONGEST_DATA_BYTES:
         directory, data = _shortened(data)
+    text = ",".join(data)
+    if len(text.encode("utf-8", "surrogateescape")) > _LONGEST_DATA_BYTES:  # the kernel would cut it off
+        raise PyruncError(INVALID, "more than a page of options for a mount", f"{fstype} {source}")
     return Mounting(
         fstype=fstype,
         source=source,
         flags=flags,
-        data=",".join(data),
+        data=text,
         directory=directory,
         propagation=tuple(propagation),
     )

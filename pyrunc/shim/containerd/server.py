@@ -64,8 +64,8 @@ class Call:
         self._connection.put(ttrpc.encode_answer(self.stream, payload))
 
     def fail(self, error: PyruncError | Failure, prefix: str = "") -> None:
-        """`prefix`: what the runtime was to do, put before what it said. Its errors have no code that a client
-        could act on: to containerd "not found" is a task, not the program in it."""
+        """`prefix`: what the runtime was to do, put before what it said. Its errors have no code that a
+        client could act on: to containerd "not found" is a task, not the program in it."""
         if isinstance(error, PyruncError):
             text = f"{error} ({error.hint})" if error.hint else str(error)
             error = Failure(ttrpc.UNKNOWN if prefix else _CODES[error.kind], text)
