@@ -24,7 +24,7 @@ from support.waiting import until
 NAME = "containerd-shim-pyrunc-v2"
 SECONDS = 60.0
 _SCRIPT = """#!/bin/sh
-exec {python} -ISEBXutf8 -c {program} "$@"
+exec {python} -ISEXutf8 -c {program} "$@"
 """
 _PROGRAM = (
     "import sys; sys.path.insert(0, {checkout!r}); sys.path.append({packages!r}); "
