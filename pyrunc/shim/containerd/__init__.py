@@ -5,7 +5,7 @@ without a runtime's process for each verb. containerd knows it as io.containerd.
 - `ttrpc`, `messages`: bytes to values and back; no I/O.
 - `daemon`: the process that stays. `server`: who asks it; `events`: who is told.
 - `service`: the Task methods, a table; `task`: what they are about; `streams`: where their output goes.
-- `rootfs`, `options`, `metrics`: a concern each. `once`: a verb of the runtime without a daemon.
+- `rootfs`, `options`, `metrics`, `checkpoint`: a concern each. `once`: one verb, and no daemon.
 
 A pod's containers share one such process. What it knows is in its memory; who kills it leaves to `delete`
 what the runtime's state directory and the bundle say.

@@ -1,11 +1,14 @@
 """What a container uses, in containerd's words: from the document of `events --stats`, which every runtime
-with runc's command line has, to the messages that CRI and `ctr metrics` read. Pure.
+with runc's command line has, to the messages that CRI and `ctr metrics` read.
 
 There is a message for hosts with cgroup v1 and one for v2. What the document doesn't tell is left out.
 """
 
 from __future__ import annotations
 
+import posix
+
+from pyrunc.kernel import syscall
 from pyrunc.shim.containerd import messages
 
 TYPE_CHECKING = False
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     Data = dict[str, Any]
 
 _UNLIMITED = (1 << 64) - 1
+_CGROUP2_MAGIC = 0x63677270
 _NANOSECONDS_PER_MICROSECOND = 1000
 # Where the kernel's memory.stat spells a name in another way than the message
 _SPELLINGS1 = {
@@ -46,6 +50,18 @@ _IO2 = {
     ("ioServicedRecursive", "read"): "rios",
     ("ioServicedRecursive", "write"): "wios",
 }
+
+
+def is_cgroup2() -> bool:
+    """Which of the two messages of metrics a host's containerd expects: v2 where there is nothing else."""
+    try:
+        fd = posix.open("/sys/fs/cgroup", posix.O_RDONLY | posix.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return syscall.filesystem_magic(fd) == _CGROUP2_MAGIC
+    finally:
+        posix.close(fd)
 
 
 def make_metrics(data: Data, *, is_v2: bool) -> Data:

@@ -12,10 +12,9 @@ from time import time_ns
 from pyrunc import __version__, jsonio, log
 from pyrunc.errors import CONFLICT, INVALID, NOT_FOUND, UNSUPPORTED, WRONG_STATE, PyruncError, doing
 from pyrunc.files import absolute, write_atomically
-from pyrunc.kernel import syscall
-from pyrunc.protowire import Malformed
 from pyrunc.shim.containerd import messages, rootfs
-from pyrunc.shim.containerd.metrics import make_metrics
+from pyrunc.shim.containerd.checkpoint import checkpoint_words, restore_words
+from pyrunc.shim.containerd.metrics import is_cgroup2, make_metrics
 from pyrunc.shim.containerd.options import FILE as OPTIONS_FILE
 from pyrunc.shim.containerd.options import Options, parse_options, settings, to_json
 from pyrunc.shim.containerd.streams import Identity, StreamSet, Wanted
@@ -37,9 +36,7 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 _SIGKILL = 9
-_CGROUP2_MAGIC = 0x63677270
 _LAST_SIGNAL = 64
-_CGROUPS_MODES = ("soft", "full", "strict", "ignore")
 
 
 class Service:
@@ -111,10 +108,7 @@ class Service:
         with doing("make directory", work):
             posix.mkdir(work, 0o700)
         undo.append(lambda: posix.rmdir(work))
-        wanted = Wanted(
-            stdin=message["stdin"], stdout=message["stdout"], stderr=message["stderr"],
-            terminal=message["terminal"], owner=(options.io_uid, options.io_gid),
-        )  # fmt: skip
+        wanted = _wanted(message, options)
         init = Process("", wanted, self._streams(message["id"], work, wanted))
         door = Door(self.loop, self.reaper, work, settings(options, self.namespace))
         task = Task(message["id"], bundle, work, options, door, init)
@@ -241,12 +235,9 @@ class Service:
                     outcome = _replaced(outcome, error)
             self._started(task, outcome, call)
 
-        words = ["--bundle", task.bundle, "--image-path", task.checkpoint]
-        if task.options.criu_work_path:
-            words += ["--work-path", task.options.criu_work_path]
-        words += ["--no-pivot"] if task.options.no_pivot_root else []
+        words = restore_words(task.bundle, task.checkpoint, task.options)
         init.streams.prepare(
-            lambda streams: task.door.restore(tuple(words), task.id, streams, done),
+            lambda streams: task.door.restore(words, task.id, streams, done),
             lambda error: self._fail_start(init, error, call),
         )
 
@@ -269,11 +260,7 @@ class Service:
         document = jsonio.loads(message["spec"]["value"], "process")
         if type(document) is not dict:
             raise PyruncError(INVALID, "process is not an object", name)
-        owner = task.options.io_uid, task.options.io_gid
-        wanted = Wanted(
-            stdin=message["stdin"], stdout=message["stdout"], stderr=message["stderr"],
-            terminal=message["terminal"], owner=owner,
-        )  # fmt: skip
+        wanted = _wanted(message, task.options)
         process = Process(name, wanted, self._streams(task.id, task.work, wanted))
         document["terminal"] = wanted.terminal
         process.spec = jsonio.dumps(document).encode("utf-8", "surrogateescape")
@@ -494,45 +481,9 @@ class Service:
         task.door.call(("events", "--stats", task.id), done)
 
 
-def checkpoint_words(wrapped: Message | None, path: str, options: Options) -> tuple[str, ...]:
-    """The verb and its options. Raises PyruncError INVALID."""
-    try:
-        given = messages.decode(messages.CHECKPOINT_OPTIONS, b"" if wrapped is None else wrapped["value"])
-    except Malformed:
-        raise PyruncError(INVALID, "malformed options of a checkpoint") from None
-    image = path or given["image_path"] or options.criu_image_path
-    if not image:
-        raise PyruncError(INVALID, "a checkpoint needs a path")
-    work = given["work_path"] or options.criu_work_path
-    mode = given["cgroups_mode"]
-    if mode and mode not in _CGROUPS_MODES:
-        raise PyruncError(INVALID, "unknown cgroups mode", mode)
-    flags = (
-        ("--leave-running", not given["exit"]),
-        ("--tcp-established", given["open_tcp"]),
-        ("--ext-unix-sk", given["external_unix_sockets"]),
-        ("--shell-job", given["terminal"]),
-        ("--file-locks", given["file_locks"]),
-    )
-    words = ["checkpoint", "--image-path", image]
-    words += ["--work-path", work] if work else []
-    words += ["--manage-cgroups-mode", mode] if mode else []
-    words += [flag for flag, is_wanted in flags if is_wanted]
-    for namespace in given["empty_namespaces"]:
-        words += ["--empty-ns", namespace]
-    return tuple(words)
-
-
-def is_cgroup2() -> bool:
-    """Which of the two messages of metrics a host's containerd expects: v2 where there is nothing else."""
-    try:
-        fd = posix.open("/sys/fs/cgroup", posix.O_RDONLY | posix.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        return syscall.filesystem_magic(fd) == _CGROUP2_MAGIC
-    finally:
-        posix.close(fd)
+def _wanted(message: Message, options: Options) -> Wanted:
+    given = {name: message[name] for name in ("stdin", "stdout", "stderr", "terminal")}
+    return Wanted(owner=(options.io_uid, options.io_gid), **given)
 
 
 def _process_info(pid: int, exec_id: str | None) -> Message:
