@@ -130,29 +130,20 @@ class Service:
             return
 
         def done(outcome: Outcome) -> None:
-            if outcome.error is None:
-                try:
-                    task.init.streams.connect()
-                except PyruncError as error:
-                    outcome = _replaced(outcome, error)
-            if outcome.error is None:
+            error = _connect(task.init, outcome)
+            if error is None:
                 self._expect(task, task.init, outcome.pid)
                 self._watch_oom(task)
                 self._created(task, outcome.pid, call)
             elif outcome.pid:  # it is there, and nobody can use it
-                self._take_back(task, outcome, failed)
+                task.door.call(("delete", "--force", task.id), lambda _deleted: failed(error))
             else:
-                failed(outcome.error)
+                failed(error)
 
         words = ["--bundle", task.bundle]
         words += ["--no-pivot"] if task.options.no_pivot_root else []
         words += ["--no-new-keyring"] if task.options.no_new_keyring else []
         task.door.create(tuple(words), task.id, streams, done)
-
-    def _take_back(self, task: Task, outcome: Outcome, failed: Callable[[PyruncError], object]) -> None:
-        error = outcome.error
-        assert error is not None
-        task.door.call(("delete", "--force", task.id), lambda _deleted: failed(error))
 
     def _created(self, task: Task, pid: int, call: Call) -> None:
         task.is_created = True
@@ -209,13 +200,13 @@ class Service:
         elif task.checkpoint:
             self._restore(task, call)
         else:
-            task.door.call(("start", task.id), lambda outcome: self._started(task, outcome, call))
+            task.door.call(("start", task.id), lambda outcome: self._started(task, outcome.error, call))
 
-    def _started(self, task: Task, outcome: Outcome, call: Call) -> None:
+    def _started(self, task: Task, error: PyruncError | None, call: Call) -> None:
         init = task.init
         init.is_busy = False
-        if outcome.error is not None:
-            call.fail(outcome.error, "OCI runtime start failed: ")
+        if error is not None:
+            call.fail(error, "OCI runtime start failed: ")
             return
         init.status = messages.RUNNING
         self.publisher.send("TaskStart", container_id=task.id, pid=init.pid)
@@ -225,15 +216,11 @@ class Service:
         init = task.init
 
         def done(outcome: Outcome) -> None:
-            init.is_busy = False
-            if outcome.error is None:
-                try:
-                    init.streams.connect()
-                    self._expect(task, init, outcome.pid)
-                    self._watch_oom(task)
-                except PyruncError as error:
-                    outcome = _replaced(outcome, error)
-            self._started(task, outcome, call)
+            error = _connect(init, outcome)
+            if outcome.pid:
+                self._expect(task, init, outcome.pid)
+                self._watch_oom(task)
+            self._started(task, error, call)
 
         words = restore_words(task.bundle, task.checkpoint, task.options)
         init.streams.prepare(
@@ -279,13 +266,9 @@ class Service:
 
         def done(outcome: Outcome) -> None:
             posix.unlink(path)
-            if outcome.error is None:
-                try:
-                    process.streams.connect()
-                except PyruncError as error:
-                    outcome = _replaced(outcome, error)
-            if outcome.error is not None:
-                failed(outcome.error)
+            error = _connect(process, outcome)
+            if error is not None:
+                failed(error)
                 return
             process.is_busy = False
             process.status = messages.RUNNING
@@ -500,5 +483,12 @@ def _answer(call: Call, error: PyruncError | None) -> None:
         call.fail(error)
 
 
-def _replaced(outcome: Outcome, error: PyruncError) -> Outcome:
-    return type(outcome)(error=error, pid=outcome.pid, output=outcome.output)
+def _connect(process: Process, outcome: Outcome) -> PyruncError | None:
+    """Of a runtime that has answered: why the process can't be used, if it can't."""
+    if outcome.error is not None:
+        return outcome.error
+    try:
+        process.streams.connect()
+    except PyruncError as error:
+        return error
+    return None
