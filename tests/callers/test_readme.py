@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jsonschema
 import pytest
 import yaml
-from support import dockerd, image, leaks
+from support import cri, dockerd, image, leaks
 from support.bundle import PREFIX, make_rootfs
 from support.caller import Caller, become, ordinary_user, overlay, own_directory, own_machine
 from support.runtime import CHECKOUT
@@ -107,6 +107,12 @@ class Machine(Caller):
         }  # fmt: skip
         super().__init__([*words, "sh", "-euc"], env)
         self.path = path
+
+    @property
+    def root(self) -> Path:
+        """The machine's files as they are seen from outside."""
+        (pid,) = (word.partition("=")[2] for word in self.base if word.startswith("--target="))
+        return Path(f"/proc/{pid}/root")
 
     def write(self, name: str, text: str) -> None:
         self.ok('mkdir -p "$(dirname "$0")"; cat >"$0"', name, input=text)
@@ -252,6 +258,36 @@ def test_containerd(machine):
     runtimes = dump["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"]
     assert runtimes["pyrunc"]["options"]["BinaryName"] == "/usr/local/bin/pyrunc"
     assert "runc" in runtimes
+
+
+# The host's needs: root here may have no right to lower oom_score_adj, and there is nowhere to pull from.
+CRI_HOST_CONF = (
+    '[plugins."io.containerd.grpc.v1.cri"]\nrestrict_oom_score_adj = true\n'
+    'sandbox_image = "docker.io/library/pause:latest"\n'
+)
+
+
+def test_a_pod_by_the_runtime_class(machine):
+    """What the kubelet asks of containerd's CRI plugin for a pod with the handler of the manifest."""
+    need("containerd", "ctr", "containerd-shim-runc-v2")
+    runtime_class, pod = yaml.safe_load_all(manifests())
+    ((name, text),) = files("containerd").items()
+    machine.write(name, text + CRI_HOST_CONF)
+    pause = image.write_layout(
+        machine.path / "rootfs", machine.path / "pause.tar", "docker.io/library/pause:latest",
+        {"Cmd": ["/bin/sleep", "1000"]},
+    )  # fmt: skip
+    logs = machine.path / "logs"
+    logs.mkdir()
+    with machine.running("containerd", "ctr version"):
+        for archive in (pause, machine.path / "image.tar"):
+            machine.ok(f"ctr --namespace k8s.io image import {archive}")
+        printed = cri.run_pod(
+            machine.root / "run/containerd/containerd.sock", runtime_class["handler"], IMAGE,
+            pod["spec"]["containers"][0]["command"], logs, f"/{NAMESPACE}",
+        )  # fmt: skip
+    assert printed == "hello\n"
+    assert machine.verbs().count("create") == 2, "the sandbox, and the container"
 
 
 def test_the_runtime_class_is_what_the_configurations_call_it():
