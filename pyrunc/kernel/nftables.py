@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 NUMERIC_PROTOCOL = 1 << 7  # NFT_CTX_OUTPUT_NUMERIC_PROTO: 6 for tcp, whatever /etc/protocols calls it
+WITH_HANDLES = 1 << 3  # NFT_CTX_OUTPUT_HANDLE: what a rule is deleted by
 _LIBRARY = "libnftables.so.1"
 
 
@@ -59,16 +60,17 @@ class Nftables:
         self._set_flags = function("nft_ctx_output_set_flags", 2)
         self._run = function("nft_run_cmd_from_buffer", 2)
 
-    def run(self, commands: str) -> tuple[bool, str]:
-        """(True, what they print), or (False, what the library complains of, with the kernel's reason); then
-        nothing has been changed. One thread at a time: the library's parser promises no more."""
+    def run(self, commands: str, flags: int = NUMERIC_PROTOCOL) -> tuple[bool, str]:
+        """(True, what they print in the form of `flags`), or (False, what the library complains of, with the
+        kernel's reason); then nothing has been changed. One thread at a time: the library's parser promises
+        no more."""
         context = self._new(0)
         if not context:
             raise MemoryError("nft_ctx_new")
         try:
             for buffered in self._buffers:
                 buffered(context)
-            self._set_flags(context, NUMERIC_PROTOCOL)
+            self._set_flags(context, flags)
             failed = (self._run(context, commands.encode() + b"\0") or 0) & 0xFFFFFFFF
             told: bytes | None = self._error(context) if failed else self._output(context)
             return not failed, (told or b"").decode(errors="replace")

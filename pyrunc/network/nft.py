@@ -13,7 +13,8 @@ import threading
 from pyrunc.errors import CONFLICT, INTERNAL, NOT_FOUND, UNSUPPORTED, PyruncError
 from pyrunc.kernel import nftables
 
-_PROGRAM = ("nft", "--numeric-protocol", "-f", "-")
+_PROGRAM = ("nft", "--numeric-protocol", "--handle", "-f", "-")
+_FLAGS = nftables.NUMERIC_PROTOCOL | nftables.WITH_HANDLES
 _library = nftables.open_library()
 _one_at_a_time = threading.Lock()
 # The kernel's reasons, as both say them (strerror(3) of the C locale)
@@ -24,11 +25,12 @@ _KINDS = {
 
 
 def run(commands: str, what: str) -> str:
-    """What the commands print. Raises PyruncError: `what` failed, CONFLICT if something is there already that
-    says otherwise, NOT_FOUND if a name is not there; then nothing has changed."""
+    """What the commands print, with handles and numbers for protocols. Raises PyruncError: `what` failed,
+    CONFLICT if something is there already that says otherwise, NOT_FOUND if a name is not there; then nothing
+    has changed."""
     if _library is not None:
         with _one_at_a_time:
-            succeeded, text = _library.run(commands)
+            succeeded, text = _library.run(commands, _FLAGS)
     else:
         succeeded, text = _run_program(commands)
     if succeeded:

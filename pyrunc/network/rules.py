@@ -244,6 +244,31 @@ def lead_questions(table: str, address: str, udp_port: int, tcp_port: int) -> st
     )
 
 
+FOREIGN_CHAIN = "ip filter FORWARD"  # that of iptables, where it is nftables underneath
+_INTERFACES = ("iifname", "oifname")
+
+
+def accept_in_foreign_chain(table: str, bridges: Iterable[str]) -> str:
+    """What another engine or a firewall drops by default is let through for these: our own table decides
+    about it, and a packet has to be accepted by both. In words that iptables can show."""
+    return "".join(
+        f'insert rule {FOREIGN_CHAIN} {interface} "{bridge}" counter accept comment "{table}"\n'
+        for bridge in bridges
+        for interface in _INTERFACES
+    )
+
+
+def parse_foreign_chain(table: str, text: str) -> tuple[bool, dict[str, list[str]]]:
+    """Does it drop by default? And for each bridge the commands that delete our rules."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if f'comment "{table}"' in line and words[0] in _INTERFACES:
+            command = f"delete rule {FOREIGN_CHAIN} handle {words[-1]}\n"
+            found.setdefault(words[1].strip('"'), []).append(command)
+    return "policy drop;" in text, found
+
+
 class Published:
     """An element of a port map, as the kernel has it."""
 

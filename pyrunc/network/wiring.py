@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 
 from pyrunc.errors import CONFLICT, NOT_FOUND, WRONG_STATE, PyruncError
-from pyrunc.network import links, nft, plan, ports, resolver, rules, sandbox, sysctls
+from pyrunc.network import firewall, links, nft, plan, ports, resolver, rules, sandbox, sysctls
 from pyrunc.network.model import Attachment, Network, Sandbox, Site
 
 TYPE_CHECKING = False
@@ -45,6 +45,7 @@ def create_network(site: Site, network: Network) -> None:
     what = f"create network {network.name}"
     nft.run(rules.base(site.table), what)
     nft.run(rules.add_network(site.table, network), what)
+    firewall.let_through(site, [network.bridge])
 
 
 def _create_bridge(site: Site, network: Network) -> None:
@@ -59,6 +60,7 @@ def _create_bridge(site: Site, network: Network) -> None:
 def remove_network(site: Site, network: Network) -> None:
     """With the last one our table goes. The network has no endpoint any more: the caller sees to that."""
     resolver.stop(site, network.id)
+    firewall.stop_letting_through(site, [network.bridge])
     links.remove((network.bridge,), site.link_group)
     if not any(link.kind == "bridge" for link in links.links_in_group(site.link_group).values()):
         nft.run(rules.without_table(site.table), f"remove network {network.name}")
@@ -92,6 +94,7 @@ def connect(site: Site, state: Sandbox, attachment: Attachment) -> None:
             with sandbox.inside(namespace):
                 sysctls.apply(plan.plan_inside_sysctls(attachment))
                 links.apply((*plan.plan_inside(attachment), plan.plan_route(state.attachments)))
+            firewall.let_through(site, [attachment.network.bridge])
             resolver.add_names(site, attachment.network, attachment.endpoint)
             resolver.serve(site, state)
         except BaseException:
@@ -189,6 +192,7 @@ def reconcile(site: Site, networks: Iterable[Network], sandboxes: Iterable[Sandb
     if networks:
         nft.run(rules.base(site.table), "rebuild the packet filter")
     nft.run(_everything(site, networks, sandboxes), "rebuild the packet filter")
+    firewall.let_through_only(site, [network.bridge for network in networks])
     _reconcile_names(site, networks, sandboxes)
     for state in sandboxes:
         _reconcile_sandbox(site, state, there)
