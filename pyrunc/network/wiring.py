@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 
 from pyrunc.errors import CONFLICT, NOT_FOUND, WRONG_STATE, PyruncError
-from pyrunc.network import firewall, links, nft, plan, ports, resolver, rules, sandbox, sysctls
+from pyrunc.network import conntrack, firewall, links, nft, plan, ports, resolver, rules, sandbox, sysctls
 from pyrunc.network.model import Attachment, Network, Sandbox, Site
 
 TYPE_CHECKING = False
@@ -157,6 +157,7 @@ def publish(site: Site, state: Sandbox) -> None:
         if error.kind != CONFLICT:
             raise
         raise _conflict(site, wanted) from error
+    conntrack.forget_before_publishing(way_out.endpoint.address, wanted)
 
 
 def _conflict(site: Site, wanted: Sequence[PortBinding]) -> PyruncError:
@@ -173,9 +174,11 @@ def _conflict(site: Site, wanted: Sequence[PortBinding]) -> PyruncError:
 def unpublish(site: Site, state: Sandbox) -> None:
     """Nothing of the host's leads to an address of this container any more."""
     addresses = {item.endpoint.address for item in state.attachments}
-    there = [(item.map, item.key) for item in published(site) if item.address in addresses]
+    there = [item for item in published(site) if item.address in addresses]
     if there:
-        nft.run(rules.unpublish(site.table, there), "unpublish ports")
+        nft.run(rules.unpublish(site.table, [(item.map, item.key) for item in there]), "unpublish ports")
+    if any(item.protocol == "udp" for item in there):
+        conntrack.forget_after_unpublishing(addresses)
 
 
 def reconcile(site: Site, networks: Iterable[Network], sandboxes: Iterable[Sandbox]) -> None:

@@ -135,6 +135,25 @@ def test_no_way_remains_once_it_is_unpublished(machine: Machine):
     assert not machine.world.reaches(HOST, 8080)
 
 
+def test_a_udp_client_that_never_pauses_finds_the_container(machine: Machine):
+    """Before the port is published, while it is, and when the container has come back with another
+    address."""
+    network = machine.network()
+    ports_of_it = (port(5353, 53, protocol="udp"),)
+    with machine.world.socket(socket.SOCK_DGRAM) as client:
+        client.connect((HOST, 5353))
+        with machine.host.listen(HOST, 5353, socket.SOCK_DGRAM) as early:
+            client.send(b"early")
+            assert early.recv(16) == b"early"
+        for number in range(2):
+            web = machine.container("web", network, ports=ports_of_it)
+            with web.listen("0.0.0.0", 53, socket.SOCK_DGRAM) as server:
+                client.send(b"hello")
+                assert server.recv(16) == b"hello", f"round {number}"
+            machine.remove_container("web")
+            machine.container(f"other{number}", network)  # takes the address
+
+
 def choose(machine: Machine, *requests: ports.PortRequest):
     with machine.host.entered():
         return wiring.choose_ports(machine.site, machine.networks[0], requests)
