@@ -132,7 +132,7 @@ def _telling(op: plan.LinkOp) -> Iterator[None]:
 def _link(route: Any, name: str) -> Any:
     """One question for one link: to read all of them takes long where there are many. None if it is not
     there."""
-    if not _exists(name):
+    if not is_there(name):
         return None
     try:
         (found,) = route.link("get", ifname=name)
@@ -143,7 +143,7 @@ def _link(route: Any, name: str) -> Any:
     return found
 
 
-def _exists(name: str) -> bool:
+def is_there(name: str) -> bool:
     try:
         socket.if_nametoindex(name)
     except OSError:
@@ -153,7 +153,7 @@ def _exists(name: str) -> bool:
 
 def _remove(route: Any, name: str) -> bool:
     """Was there one? A pair goes as a whole."""
-    if not _exists(name):
+    if not is_there(name):
         return False
     try:
         route.link("del", ifname=name)

@@ -15,6 +15,7 @@ from pyrunc.kernel import nftables
 
 _PROGRAM = ("nft", "--numeric-protocol", "--handle", "-f", "-")
 _FLAGS = nftables.NUMERIC_PROTOCOL | nftables.WITH_HANDLES
+_ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"}
 _library = nftables.open_library()
 _one_at_a_time = threading.Lock()
 # The kernel's reasons, as both say them (strerror(3) of the C locale)
@@ -43,7 +44,7 @@ def run(commands: str, what: str) -> str:
 def _run_program(commands: str) -> tuple[bool, str]:
     try:
         done = subprocess.run(
-            _PROGRAM, input=commands, capture_output=True, text=True, check=False, env={"LC_ALL": "C"}
+            _PROGRAM, input=commands, capture_output=True, text=True, check=False, env=_ENVIRONMENT
         )  # fmt: skip
     except FileNotFoundError as error:
         raise PyruncError(

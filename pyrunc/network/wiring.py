@@ -14,21 +14,24 @@ A Sandbox that is handed over has the attachments as they shall be: with the new
 the old one when disconnecting. `reconcile` takes everything that is recorded and makes it so, at the engine's
 start: what was lost is made again, and what is ours but not recorded goes.
 
-All of it acts on the network namespace that the calling thread is in. Threads may call at the same time, for
-containers that are not the same.
+All of it acts on the network namespace that the calling thread is in. Threads and processes may call at the
+same time, for containers that are not the same; but nothing is published between the reading of the records
+that `reconcile` gets and its end.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+from contextlib import contextmanager
 
-from pyrunc.errors import CONFLICT, NOT_FOUND, WRONG_STATE, PyruncError
+from pyrunc.errors import CONFLICT, NOT_FOUND, WRONG_STATE, PyruncError, doing
 from pyrunc.network import conntrack, firewall, links, nft, plan, ports, resolver, rules, sandbox, sysctls
 from pyrunc.network.model import Attachment, Network, Sandbox, Site
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pyrunc.network.model import PortBinding, PortRequest
     from pyrunc.network.rules import Published
@@ -39,29 +42,51 @@ def host_subnets() -> tuple[str, ...]:
     return links.routed_subnets()
 
 
+@contextmanager
+def _alone(site: Site) -> Iterator[None]:
+    """No other process makes or removes a network meanwhile: the last one takes the table with it."""
+    with doing("lock the networks", site.run_root):
+        os.makedirs(site.run_root, exist_ok=True)
+        lock = os.open(f"{site.run_root}/network.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
 def create_network(site: Site, network: Network) -> None:
-    """Raises PyruncError: CONFLICT if the device's name is taken by one that is not ours."""
-    _create_bridge(site, network)
-    what = f"create network {network.name}"
-    nft.run(rules.base(site.table), what)
-    nft.run(rules.add_network(site.table, network), what)
-    firewall.let_through(site, [network.bridge])
+    """Raises PyruncError: CONFLICT if the device's name is taken by one that is not ours. Then nothing is
+    left, unless the network was there before."""
+    with _alone(site):
+        was_there = links.is_there(network.bridge)
+        try:
+            _create_bridge(site, network)
+            what = f"create network {network.name}"
+            nft.run(rules.base(site.table), what)
+            nft.run(rules.add_network(site.table, network), what)
+            firewall.let_through(site, [network.bridge])
+        except BaseException:
+            if not was_there:
+                _remove_network(site, network)
+            raise
 
 
 def _create_bridge(site: Site, network: Network) -> None:
     links.apply(plan.plan_bridge(site, network))
-    try:
-        sysctls.apply(plan.plan_bridge_sysctls(network))
-    except PyruncError:
-        links.remove((network.bridge,), site.link_group)
-        raise
+    sysctls.apply(plan.plan_bridge_sysctls(network))
 
 
 def remove_network(site: Site, network: Network) -> None:
     """With the last one our table goes. The network has no endpoint any more: the caller sees to that."""
+    with _alone(site):
+        _remove_network(site, network)
+
+
+def _remove_network(site: Site, network: Network) -> None:
+    links.remove((network.bridge,), site.link_group)
     resolver.stop(site, network.id)
     firewall.stop_letting_through(site, [network.bridge])
-    links.remove((network.bridge,), site.link_group)
     if not any(link.kind == "bridge" for link in links.links_in_group(site.link_group).values()):
         nft.run(rules.without_table(site.table), f"remove network {network.name}")
         return
@@ -185,7 +210,11 @@ def reconcile(site: Site, networks: Iterable[Network], sandboxes: Iterable[Sandb
     """Make what is recorded so, after a crash or a reboot: bridges, filter, sandboxes with their endpoints,
     published ports. What is in order is left in peace, what is ours but not recorded goes. `sandboxes` are
     those of containers that run or are about to. Raises PyruncError."""
-    networks, sandboxes = list(networks), list(sandboxes)
+    with _alone(site):
+        _reconcile(site, list(networks), list(sandboxes))
+
+
+def _reconcile(site: Site, networks: Sequence[Network], sandboxes: Sequence[Sandbox]) -> None:
     there = links.links_in_group(site.link_group)
     wanted = {item.bridge for item in networks}
     wanted.update(item.endpoint.host_interface for state in sandboxes for item in state.attachments)

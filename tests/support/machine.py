@@ -78,8 +78,8 @@ class Machine:
         state = replaced(before, attachments=(*before.attachments, attachment))
         with self.host.entered():
             wiring.connect(self.site, state, attachment)
+            self.states[container] = state
             wiring.publish(self.site, state)
-        self.states[container] = state
         return attachment
 
     def disconnect(self, container: str, network: Network) -> None:
