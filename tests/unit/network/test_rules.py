@@ -55,7 +55,7 @@ def test_what_nft_lists_is_read():
 	map ports { # handle 5
 		type inet_proto . inet_service : ipv4_addr . inet_service
 		elements = { 6 . 8080 : 10.0.0.2 . 80,
-			     udp . 53 : 10.0.0.3 . 53 }
+				udp . 53 : 10.0.0.3 . 53 }
 	}
 
 	map ranges_at {
