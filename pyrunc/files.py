@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import posix
+import stat
 
 _CHUNK_BYTES = 1 << 16
 
@@ -40,18 +41,6 @@ def read_all(descriptor: int) -> bytes:
     return b"".join(chunks)
 
 
-def read_stdin() -> bytes:
-    """All of it, and leave it to be read again: where our interpreter is a part of the launcher, the call is
-    begun anew with a whole one if it needs that, to ask systemd or to explain what is wrong here."""
-    data = read_all(0)
-    again = posix.memfd_create("stdin")
-    write_all(again, data)
-    posix.lseek(again, 0, 0)
-    posix.dup2(again, 0)
-    posix.close(again)
-    return data
-
-
 def read_whole(path: str) -> bytes:
     """Raises OSError that names `path`, also for what fails after the open."""
     descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
@@ -62,6 +51,32 @@ def read_whole(path: str) -> bytes:
         raise
     finally:
         posix.close(descriptor)
+
+
+def read_once(path: str) -> bytes:
+    """As `read_whole`; `-` is standard input. What comes from a pipe can't be had twice, so it takes the
+    pipe's place as a file: where our interpreter is a part of the launcher, the call is begun anew with a
+    whole one if it needs that, to ask systemd or to explain what is wrong here. Who inherits the descriptor
+    finds it at its end, as the pipe would be."""
+    number = _descriptor_in(path)
+    if number < 0 or (stat.S_ISREG(posix.fstat(number).st_mode) and path != "-"):
+        return read_whole(path)
+    data = read_all(number)
+    copy = posix.memfd_create("input")
+    write_all(copy, data)
+    if path == "-":
+        posix.lseek(copy, 0, 0)
+    posix.dup2(copy, number)
+    posix.close(copy)
+    return data
+
+
+def _descriptor_in(path: str) -> int:
+    """The number of the descriptor that a name stands for, -1 for other names."""
+    if path in ("-", "/dev/stdin"):
+        return 0
+    directory, _, name = path.rpartition("/")
+    return int(name) if directory in ("/dev/fd", "/proc/self/fd") and name.isdecimal() else -1
 
 
 def write_atomically(path: str, data: bytes, mode: int = 0o644) -> None:

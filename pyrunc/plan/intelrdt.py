@@ -6,12 +6,9 @@ Pure; docs of the kernel: filesystems/resctrl.
 from __future__ import annotations
 
 from pyrunc.errors import UNSUPPORTED, PyruncError
+from pyrunc.oci.config import IntelRdt
 from pyrunc.plan.ops import EnterResctrl, MakeResctrl, Op
 from pyrunc.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyrunc.oci.config import IntelRdt
 
 
 class IntelRdtPlan(Record):
@@ -27,13 +24,7 @@ def plan_intel_rdt(rdt: IntelRdt | None, *, container_id: str, mountpoint: str) 
     last word. Without any, a named class must be there already."""
     if rdt is None:
         return IntelRdtPlan()
-    if not mountpoint:
-        why = "resctrl isn't mounted"
-        hint = "mount -t resctrl resctrl /sys/fs/resctrl, if the processor has Intel RDT or its like"
-        raise PyruncError(UNSUPPORTED, "cannot set up Intel RDT", rdt.origin, why, hint)
-    directory = mountpoint
-    if rdt.clos_id != "/":
-        directory = f"{mountpoint}/{rdt.clos_id or container_id}"
+    directory = _directory(rdt, container_id, mountpoint)
     lines = tuple(line for line in (rdt.l3_cache_schema, rdt.mem_bw_schema, *rdt.schemata) if line)
     is_own = not rdt.clos_id
     make = MakeResctrl(
@@ -48,3 +39,26 @@ def plan_intel_rdt(rdt: IntelRdt | None, *, container_id: str, mountpoint: str) 
         attach += (MakeResctrl(path=group, origin=origin), EnterResctrl(path=group, origin=origin))
         owned = (group, *owned)
     return IntelRdtPlan(attach=attach, owned=owned)
+
+
+def plan_rdt_update(
+    rdt: IntelRdt | None, schemas: tuple[str, ...], *, container_id: str, mountpoint: str
+) -> IntelRdtPlan:
+    """Other schemas for the class that the container is in. One that was in none gets one of its own, as by
+    runc; `owned` is what comes with that."""
+    if rdt is None:
+        new = IntelRdt(schemata=schemas, origin="")
+        return plan_intel_rdt(new, container_id=container_id, mountpoint=mountpoint)
+    write = MakeResctrl(
+        path=_directory(rdt, container_id, mountpoint), lines=schemas,
+        status=f"{mountpoint}/info/last_cmd_status", origin=rdt.origin,
+    )  # fmt: skip
+    return IntelRdtPlan(attach=(write,))
+
+
+def _directory(rdt: IntelRdt, container_id: str, mountpoint: str) -> str:
+    if not mountpoint:
+        why = "resctrl isn't mounted"
+        hint = "mount -t resctrl resctrl /sys/fs/resctrl, if the processor has Intel RDT or its like"
+        raise PyruncError(UNSUPPORTED, "cannot set up Intel RDT", rdt.origin, why, hint)
+    return mountpoint if rdt.clos_id == "/" else f"{mountpoint}/{rdt.clos_id or container_id}"

@@ -294,7 +294,7 @@ def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], obj
         apply(op, host)
 
     undo.append(lambda: stop_unit(host))
-    undo.append(lambda: _remove_groups(host))
+    undo.append(lambda: remove_groups(host))
     undo.append(lambda: _run_poststop(planned.bundle.config, box[0]))
     born = spawn.clone(planned.launch, host, fifo)
     undo.append(born.close)
@@ -362,7 +362,7 @@ def open_console(request: CreateRequest) -> int:
         return fds.connect_stream(request.console_socket)
 
 
-def _remove_groups(host: Host) -> None:
+def remove_groups(host: Host) -> None:
     if host.made_groups:
         resctrl: Any = __import__("pyrunc.linux.intelrdt", fromlist=("",))
         resctrl.remove_groups(tuple(host.made_groups))

@@ -6,7 +6,7 @@ import posix
 
 from pyrunc import jsonio, log
 from pyrunc.errors import INVALID, WRONG_STATE, PyruncError, doing
-from pyrunc.files import read_whole
+from pyrunc.files import read_once
 from pyrunc.kernel import fds
 from pyrunc.kernel.const import CLONE_NEWNS
 from pyrunc.kernel.procfs import is_alive, read_text
@@ -228,7 +228,7 @@ def _find_process(request: ExecRequest, configured: Process | None, facts: HostF
     """The file's, or the bundle's own with what the command line changes of it."""
     if request.process_file:
         with doing("read process", request.process_file):
-            text = read_whole(request.process_file)
+            text = read_once(request.process_file)
         process, warnings = parse_valid_process(jsonio.loads(text, request.process_file), rule_facts(facts))
         for warning in warnings:
             log.warning(warning)

@@ -19,6 +19,7 @@ from pyrunc.linux.criu import rpc
 from pyrunc.linux.criu.session import Session
 from pyrunc.linux.hooks import run_hooks
 from pyrunc.plan import criu
+from pyrunc.plan.ops import EnterResctrl, MakeResctrl
 from pyrunc.record import Record, replaced
 from pyrunc.runtime import spawn, store
 from pyrunc.runtime.create import (
@@ -29,6 +30,7 @@ from pyrunc.runtime.create import (
     hand_out,
     open_console,
     plan,
+    remove_groups,
     require_console,
     reserve_state,
     stop_unit,
@@ -222,10 +224,12 @@ class _Restoration:
         return {target: stream for stream, target in enumerate(targets) if target.startswith(_PIPE)}
 
     def _join_cgroups(self, pid: int) -> dict[str, object]:
-        """criu first, so that what it makes is born there. What it saved of paths counts from a root: on v1
-        those are told, so that another id has other cgroups."""
+        """criu first, so that what it makes is born there; in groups of resctrl, too. What it saved of paths
+        counts from a root: on v1 those are told, so that another id has other cgroups."""
         self.host.pid = pid
-        for op in self.planned.cgroup.attach:
+        self.undo.append(lambda: remove_groups(self.host))
+        groups = (op for op in self.planned.launch.attach if isinstance(op, (MakeResctrl, EnterResctrl)))
+        for op in (*self.planned.cgroup.attach, *groups):
             apply(op, self.host)
         for _, path in self.planned.cgroup.paths:
             with doing("join cgroup", path):

@@ -8,8 +8,10 @@ from pyrunc import log
 from pyrunc.linux.apply import Host, apply, no_state
 from pyrunc.linux.cgroups.files import read_existing
 from pyrunc.linux.facts import probe
+from pyrunc.oci.config import IntelRdt, parse_config
 from pyrunc.oci.validate import parse_valid_resources
 from pyrunc.plan.cgroup_update import files_to_read, plan_update
+from pyrunc.record import replaced
 from pyrunc.runtime import store
 from pyrunc.runtime.bundle import rule_facts
 from pyrunc.runtime.lifecycle import require
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
     from pyrunc.plan.ops import Op
 
 
-def update(state_root: str, container_id: str, document: dict[str, Any]) -> None:
-    """`document` is a resources object of the specification. Raises PyruncError; what was written before an
-    error stays, as the kernel has it."""
+def update(
+    state_root: str, container_id: str, document: dict[str, Any], schemas: tuple[str, ...] = ()
+) -> None:
+    """`document` is a resources object of the specification; `schemas` are lines for resctrl. Raises
+    PyruncError; what was written before an error stays, as the kernel has it."""
     state = store.load(state_root, container_id)
     facts = probe()
     resources = parse_valid_resources(document, rule_facts(facts))
@@ -38,8 +42,26 @@ def update(state_root: str, container_id: str, document: dict[str, Any]) -> None
         host = Host(state.bundle, no_state)
         for op in (*_plan_unit(state, writes, current, is_v2=facts.cgroups.is_v2), *writes):
             apply(op, host)
+        if schemas:
+            _update_resctrl(state_root, state, schemas)
     finally:
         posix.close(lock)
+
+
+def _update_resctrl(state_root: str, state: store.State, schemas: tuple[str, ...]) -> None:
+    """A class that is new is known to be the container's before it is made."""
+    planner: Any = __import__("pyrunc.plan.intelrdt", fromlist=("",))
+    resctrl: Any = __import__("pyrunc.linux.intelrdt", fromlist=("",))
+    rdt = parse_config(store.read_config(state_root, state.id)).linux.intel_rdt
+    if rdt is None and state.resctrl_groups:
+        rdt = IntelRdt()  # one that an earlier update has made
+    plan = planner.plan_rdt_update(rdt, schemas, container_id=state.id, mountpoint=resctrl.read_mountpoint())
+    if plan.owned:
+        store.save(state_root, replaced(state, resctrl_groups=plan.owned))
+    host = Host(state.bundle, no_state)
+    host.pid = state.pid
+    for op in plan.attach:
+        apply(op, host)
 
 
 def _plan_unit(

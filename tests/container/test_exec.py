@@ -214,6 +214,16 @@ def test_a_bad_process_file(runtime, running, work, process):
     assert runtime.status(running) == "running"
 
 
+def test_a_process_from_a_pipe(runtime, running):
+    """The command finds the pipe at its end; a bad one is explained, though it is read once."""
+    process = {"cwd": "/", "args": ["sh", "-c", "cat; echo end"], "env": ["PATH=/bin"]}
+    done = runtime("exec", "--process", "/dev/stdin", running.id, input=json.dumps(process)).ok()
+    assert done.stdout == "end\n"
+    process["cwd"] = 1
+    done = runtime("exec", "--process", "/dev/stdin", running.id, input=json.dumps(process))
+    done.failed("/cwd", "string", status=255)
+
+
 def test_detach(runtime, running, work):
     """The pid file is the host's view; the process belongs to whoever called, and ends by itself."""
     options = ("--detach", "--pid-file", work / "pid")

@@ -104,6 +104,12 @@ def test_update_is_remembered(runtime, running):
     assert file(runtime, running, "pids", "pids.max", "pids.max") == "21"
 
 
+@pytest.mark.skipif(os.path.isdir("/sys/fs/resctrl/info"), reason="there is resctrl")
+@pytest.mark.parametrize("option", ["--l3-cache-schema=L3:0=f", "--mem-bw-schema=MB:0=50"])
+def test_shares_of_the_cache_where_there_are_none(runtime, running, option):
+    runtime("update", option, running.id).failed("Intel RDT")
+
+
 @pytest.mark.parametrize(
     "words",
     [

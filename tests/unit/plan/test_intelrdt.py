@@ -5,7 +5,7 @@ from support.fields import covers
 
 from pyrunc.errors import UNSUPPORTED, PyruncError
 from pyrunc.oci.config import IntelRdt
-from pyrunc.plan.intelrdt import IntelRdtPlan, plan_intel_rdt
+from pyrunc.plan.intelrdt import IntelRdtPlan, plan_intel_rdt, plan_rdt_update
 from pyrunc.plan.ops import EnterResctrl, MakeResctrl
 
 STATUS = "/r/info/last_cmd_status"
@@ -56,3 +56,22 @@ def test_a_monitoring_group_is_the_containers_in_a_shared_class_too():
     ]
     assert found.owned == ("/r/gold/mon_groups/box",)
     assert plan(enable_monitoring=True).owned == ("/r/box/mon_groups/box", "/r/box")
+
+
+def test_an_update_writes_to_the_class_that_is_there():
+    for rdt, path in ((IntelRdt(), "/r/box"), (IntelRdt(clos_id="gold"), "/r/gold")):
+        (write,) = plan_rdt_update(rdt, ("L3:0=3",), container_id="box", mountpoint="/r").attach
+        assert (write.path, write.lines, write.is_shared, write.must_exist) == (
+            path,
+            ("L3:0=3",),
+            False,
+            False,
+        )
+
+
+def test_an_update_of_a_container_without_a_class_makes_one():
+    found = plan_rdt_update(None, ("MB:0=50",), container_id="box", mountpoint="/r")
+    make, enter = found.attach
+    assert (make.path, make.lines) == ("/r/box", ("MB:0=50",))
+    assert enter == EnterResctrl(path="/r/box")
+    assert found.owned == ("/r/box",)
