@@ -6,6 +6,9 @@ asked for, and an error is one line. What a person should do about an error, its
 stderr, or a member of that one object.
 
 Lines go out by single writes, nothing is buffered: a process that is killed has logged what it said.
+
+As with crun, `--log` may name a daemon instead of a file: `journald:NAME` or `syslog:NAME`. Each line is then
+one datagram, in that daemon's form and under that name.
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 
 _STDERR = 2
 FORMATS = ("text", "json")
+LEVELS = ("error", "warning", "debug")
+_DAEMONS = {"journald": "/run/systemd/journal/socket", "syslog": "/dev/log"}
+_PRIORITIES = {"error": 3, "warning": 4, "debug": 7}  # syslog(3)
+_FACILITY_DAEMON = 3 << 3
 
 
 class _Settings:
@@ -32,23 +39,48 @@ class _Settings:
         self.descriptor = _STDERR
         self.is_json = False
         self.is_debugging = False
+        self.is_terse = False
+        self.daemon = ""
+        self.name = ""
 
 
 _settings = _Settings()
 
 
-def configure(path: str = "", log_format: str = "text", debugging: bool = False) -> None:
-    """Open the log before anything is done, so that a bad path is an error and not a silence."""
+def configure(
+    path: str = "", log_format: str = "text", debugging: bool = False, level: str = "warning"
+) -> None:
+    """Open the log before anything is done, so that a bad path is an error and not a silence. `path` may be
+    file:PATH, journald:NAME or syslog:NAME; `level` is the least that is said."""
     if log_format not in FORMATS:
         raise PyruncError(INVALID, f"invalid log-format: {log_format}", hint="text or json")
-    _settings.is_json, _settings.is_debugging = log_format == "json", debugging
+    if level not in LEVELS:
+        raise PyruncError(INVALID, f"invalid log level: {level}", hint=", ".join(LEVELS))
+    _settings.is_json, _settings.is_debugging = log_format == "json", debugging or level == "debug"
+    _settings.is_terse = level == "error" and not debugging
+    _settings.daemon = ""
     if _settings.descriptor != _STDERR:
         posix.close(_settings.descriptor)
         _settings.descriptor = _STDERR
+    backend, _, name = path.partition(":")
+    if backend in _DAEMONS:
+        _settings.daemon, _settings.name = backend, name or "pyrunc"
+        _settings.descriptor = _connect(_DAEMONS[backend])
+        return
+    path = path.removeprefix("file:")
     if path:
         flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_SYNC | posix.O_CLOEXEC
         with doing("open log", absolute(path)):
             _settings.descriptor = posix.open(path, flags, 0o644)
+
+
+def _connect(path: str) -> int:
+    """A datagram socket. The module is dear, and seldom wanted."""
+    socket: Any = __import__("socket")
+    with doing("connect to log", path):
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        connection.connect(path)
+        return int(connection.detach())
 
 
 def is_debugging() -> bool:
@@ -62,7 +94,7 @@ def debug(text: str) -> None:
 
 
 def warning(text: str) -> None:
-    if _settings.is_debugging or not _settings.is_json:
+    if _settings.is_debugging or not (_settings.is_json or _settings.is_terse):
         _write_line("warning", text)
 
 
@@ -81,7 +113,22 @@ def error(text: str, hint: str = "") -> None:
         _put(_STDERR, f"hint: {hint}")
 
 
+def _datagram(level: str, text: str) -> bytes:
+    """systemd.io, "Native Journal Protocol": a value of several lines has its length before it; RFC 3164."""
+    priority, data = _PRIORITIES[level], text.encode(errors="backslashreplace")
+    if _settings.daemon == "syslog":
+        return f"<{_FACILITY_DAEMON | priority}>{_settings.name}[{posix.getpid()}]: ".encode() + data
+    head = f"PRIORITY={priority}\nSYSLOG_IDENTIFIER={_settings.name}\nMESSAGE\n".encode()
+    return head + len(data).to_bytes(8, "little") + data + b"\n"
+
+
 def _write_line(level: str, text: str, hint: str = "") -> None:
+    if _settings.daemon:
+        try:
+            posix.write(_settings.descriptor, _datagram(level, f"{text}\nhint: {hint}" if hint else text))
+        except OSError:
+            pass  # as in _put
+        return
     year, month, day, hour, minute, second = gmtime()[:6]
     now = f"{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
     if _settings.is_json:

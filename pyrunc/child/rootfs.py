@@ -16,6 +16,7 @@ from pyrunc.kernel import fds, mounts, paths, syscall, trees
 from pyrunc.plan import ops
 
 _NULL = posix.makedev(1, 3)
+_TINY = "nr_blocks=1,nr_inodes=1"
 
 
 def set_propagation(op: ops.SetPropagation, child: Child) -> None:
@@ -280,7 +281,7 @@ def mask_path(op: ops.MaskPath, child: Child) -> None:
             return
         raise
     if S_ISDIR(posix.stat(target).st_mode):
-        syscall.mount("tmpfs", paths.fd_path(target), "tmpfs", c.MS_RDONLY, op.data)
+        syscall.mount("tmpfs", paths.fd_path(target), "tmpfs", c.MS_RDONLY, _TINY + op.context)
     else:
         null = posix.open("/dev/null", c.O_PATH | posix.O_CLOEXEC)
         found = posix.stat(null)
@@ -312,7 +313,7 @@ def move_root(op: ops.MoveRoot, child: Child) -> None:
         except OSError as error:
             if error.errno not in (EINVAL, EPERM):
                 raise
-            syscall.mount("tmpfs", mountpoint, "tmpfs", c.MS_RDONLY, "nr_blocks=1,nr_inodes=1")
+            syscall.mount("tmpfs", mountpoint, "tmpfs", c.MS_RDONLY, _TINY)
     posix.fchdir(child.root)
     syscall.mount(".", "/", "", c.MS_MOVE, "")
     posix.chroot(".")

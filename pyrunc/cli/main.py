@@ -40,8 +40,10 @@ PROGRAM = Command(
     flags=(
         Flag(name="root", kind=TEXT, placeholder="DIR",
              summary=f"Where state is kept (default {DEFAULT_ROOT}, or $XDG_RUNTIME_DIR/pyrunc)."),
-        Flag(name="log", kind=TEXT, placeholder="FILE", summary="Write log lines to FILE, not to stderr."),
+        Flag(name="log", kind=TEXT, placeholder="FILE",
+             summary="Write log lines to FILE, journald:NAME or syslog:NAME, not to stderr."),
         Flag(name="log-format", kind=TEXT, default="text", choices=log.FORMATS, summary="Form of log lines."),
+        Flag(name="log-level", kind=TEXT, default="warning", choices=log.LEVELS, summary="What is logged."),
         Flag(name="debug", summary="Log in detail."),
         Flag(name="systemd-cgroup", summary="Let systemd make cgroups: cgroupsPath is slice:prefix:name."),
         Flag(name="cgroup-manager", kind=TEXT, default="cgroupfs", choices=CGROUP_MANAGERS,
@@ -85,7 +87,7 @@ def run(words: list[str]) -> int:
     command = PROGRAM
     try:
         given = PROGRAM.parse(words)
-        log.configure(given["log"], given["log-format"], given["debug"])
+        log.configure(given["log"], given["log-format"], given["debug"], given["log-level"])
         if given["version"]:
             emit(version_text())
             return 0
@@ -135,6 +137,19 @@ def find(name: str) -> Any:
     if name not in COMMANDS:
         raise UsageError(f"No help topic for '{name}'", unknown=name, is_unknown_command=True)
     return load(f"pyrunc.cli.commands.{name}")
+
+
+def names(state_root: str, container: str, *, is_pattern: bool) -> list[str]:
+    """The containers meant: the one, or every one in whose name the regular expression is found. Modules for
+    the latter are dear."""
+    if not is_pattern:
+        return [container]
+    expressions, store = load("re"), load("pyrunc.runtime.store")
+    try:
+        pattern = expressions.compile(container)
+    except expressions.error as error:
+        raise PyruncError(INVALID, "not a regular expression", container, str(error)) from None
+    return [name for name in store.names(state_root) if pattern.search(name)]
 
 
 def shims_of(settings: Settings, container_id: str) -> Any:

@@ -15,7 +15,7 @@ from pyrunc.plan.cgroups import CgroupPlan, by_file
 from pyrunc.plan.devices import has_host_dev, plan_devices
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.init import init_argv
-from pyrunc.plan.lsm import LABELS, has_label, open_labels, with_context
+from pyrunc.plan.lsm import LABELS, has_label, open_labels
 from pyrunc.plan.mounts import PROPAGATION, plan_mounts
 from pyrunc.plan.namespaces import NamespacePlan, map_lines, plan_namespaces
 from pyrunc.plan.ops import (
@@ -60,7 +60,7 @@ from pyrunc.plan.ops import (
 )
 from pyrunc.plan.process import EVERY_CAPABILITY, ProcessPlan, compile_profile, plan_process
 from pyrunc.plan.stub import Stub, StubCall
-from pyrunc.record import Record, replaced
+from pyrunc.record import Record
 
 
 class LaunchRequest(Record):
@@ -279,10 +279,11 @@ def _root_steps(
 
 
 def _masks(linux: Linux, label: str) -> tuple[Op, ...]:
-    masks = (
-        MaskPath(path=path, origin=f"/linux/maskedPaths/{n}") for n, path in enumerate(linux.masked_paths)
+    context = f',context="{label}"' if label else ""
+    return tuple(
+        MaskPath(path=path, context=context, origin=f"/linux/maskedPaths/{n}")
+        for n, path in enumerate(linux.masked_paths)
     )
-    return tuple(replaced(mask, data=with_context(mask.data, label)) if label else mask for mask in masks)
 
 
 def _needs_host(config: Config) -> bool:

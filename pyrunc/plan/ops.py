@@ -459,12 +459,12 @@ class ReadonlyPath(Op):
 
 
 class MaskPath(Op):
-    """Hide `path`: an empty read-only tmpfs, of these options, over a directory, the host's /dev/null over a
-    file. Missing: nothing to do."""
+    """Hide `path`: an empty read-only tmpfs over a directory, the host's /dev/null over a file. Missing:
+    nothing to do. `context`: a further option of the tmpfs."""
 
     words = "mask {path}"
     path: str
-    data: str = "nr_blocks=1,nr_inodes=1"
+    context: str = ""
 
 
 class PivotRoot(Op):

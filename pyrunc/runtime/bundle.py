@@ -31,20 +31,20 @@ class Bundle(Record):
     rootfs: str
 
 
-def read_document(path: str) -> tuple[bytes, Any]:
-    """config.json of the bundle at `path`, as text and parsed. Raises PyruncError."""
+def read_document(path: str, file: str = "") -> tuple[bytes, Any]:
+    """config.json of the bundle at `path`, or another `file`, as text and parsed. Raises PyruncError."""
     try:
         posix.stat(path)
     except OSError as error:
         raise PyruncError(NOT_FOUND, f"chdir {path}: {describe_errno(error.errno or 0)}") from None
-    file = f"{path}/config.json"
+    file = file or f"{path}/config.json"
     try:
         text = read_whole(file)
     except FileNotFoundError:
         raise PyruncError(
             NOT_FOUND,
             "JSON specification file config.json not found",
-            path,
+            file.removesuffix("/config.json"),
             hint="make one with: pyrunc spec --bundle DIR",
         ) from None
     except OSError as error:
@@ -64,11 +64,11 @@ def rule_facts(facts: HostFacts, *, uses_systemd: bool = False) -> RuleFacts:
     )
 
 
-def load(path: str, facts: HostFacts, cache: ConfigCache | None = None) -> Bundle:
+def load(path: str, facts: HostFacts, cache: ConfigCache | None = None, config_file: str = "") -> Bundle:
     """Read, validate and parse. What will be ignored is said in the log. Raises PyruncError."""
     rules = rule_facts(facts)
-    if cache is None:
-        text, config, warnings = _read_valid(path, rules)
+    if cache is None or config_file:
+        text, config, warnings = _read_valid(path, rules, config_file)
     else:
         file = f"{path}/config.json"
         text, config, warnings = cache.get(file, rules, lambda: _read_valid(path, rules))
@@ -80,8 +80,8 @@ def load(path: str, facts: HostFacts, cache: ConfigCache | None = None) -> Bundl
     return Bundle(path=path, text=text, config=config, rootfs=_find_rootfs(path, config))
 
 
-def _read_valid(path: str, rules: RuleFacts) -> tuple[bytes, Config, tuple[str, ...]]:
-    text, document = read_document(path)
+def _read_valid(path: str, rules: RuleFacts, config_file: str = "") -> tuple[bytes, Config, tuple[str, ...]]:
+    text, document = read_document(path, config_file)
     host_namespaces = _host_namespaces(document)
     if host_namespaces:
         rules = RuleFacts(**{**rules.__dict__, "host_namespaces": host_namespaces})

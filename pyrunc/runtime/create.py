@@ -42,15 +42,16 @@ _FIFO_FLAGS = posix.O_RDWR | posix.O_CLOEXEC
 
 
 class CreateRequest(Record):
-    """As on the command line of `create` and `run`. `bundle` and `state_root` are absolute. `console_fd`:
-    instead of a socket's path, an open descriptor that the pty is to be sent to. `stand_in`: asked, for a
-    container without a terminal, which standard streams are to be other descriptors than ours.
+    """As on the command line of `create` and `run`. `bundle`, `config_file` and `state_root` are absolute.
+    `console_fd`: instead of a socket's path, an open descriptor that the pty is to be sent to. `stand_in`:
+    asked, for a container without a terminal, which standard streams are to be other descriptors than ours.
     `may_begin_anew`: this process is the command line's, and may execute itself again (exeseal). `cache`: of
     a process that makes many containers."""
 
     id: str
     bundle: str
     state_root: str
+    config_file: str = ""
     pid_file: str = ""
     console_socket: str = ""
     console_fd: int = -1
@@ -79,7 +80,7 @@ class Planned(Record):
 def plan(request: CreateRequest) -> Planned:
     """From the bundle to a Launch, without effects. Raises PyruncError."""
     facts = probe()
-    bundle = load(request.bundle, facts, request.cache)
+    bundle = load(request.bundle, facts, request.cache, request.config_file)
     config = bundle.config
     if config.process is None:
         raise PyruncError(INVALID, "process property must not be empty")

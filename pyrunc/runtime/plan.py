@@ -57,7 +57,7 @@ def _details(op: Op) -> str:
         value = getattr(op, field)
         if value:
             parts.append(f"{field} {_bits(value, prefix)}")
-    data = getattr(op, "data", "")
+    data = getattr(op, "data", "") or ",".join(getattr(op, "options", ()))
     if data:
         parts.append(f"data {data}")
     return f" ({'; '.join(parts)})" if parts else ""

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import leaks
+from support import fields, leaks
 from support.fields import covers
 from support.marks import deviation
 from support.waiting import until
@@ -16,7 +16,7 @@ UNKNOWN = "container does not exist"
 ID = "ID"
 
 
-@covers("state:/(status=created|status=stopped)")
+@covers("state:/status=(created|running|stopped)")
 def test_a_container_from_create_to_delete(runtime, bundle):
     created = runtime.create(bundle, "sh", "-c", "echo begun; exec sleep 1000").ok()
     assert runtime.status(bundle) == "created"
@@ -38,7 +38,7 @@ def test_a_container_from_create_to_delete(runtime, bundle):
     assert os.listdir(runtime.root) == []
 
 
-@covers("/annotations", "state:/(ociVersion|id|pid|bundle|annotations|status=running)")
+@covers("/annotations", "state:/(ociVersion|id|pid|bundle|annotations)")
 def test_state_describes_the_container(runtime, bundle):
     bundle.config["annotations"] = {"org.example.key": "välue"}
     before = time.time()
@@ -46,6 +46,7 @@ def test_state_describes_the_container(runtime, bundle):
 
     text = runtime("state", bundle.id).ok().stdout
     state = json.loads(text)
+    fields.saw(fields.STATE, state)
 
     assert state["id"] == bundle.id
     assert state["status"] == "created"
@@ -395,3 +396,37 @@ def test_a_state_root_is_made_where_it_is_missing(runtime, bundle, work, root):
 @deviation("runc", reason="takes / as its state directory")
 def test_the_root_directory_is_no_state_root(runtime):
     runtime("--root", "/", "list").failed("/")
+
+
+# -- what crun has besides -------------------------------------------------------------------------------
+
+_CRUNS = deviation("runc", reason="it is crun's")
+
+
+@_CRUNS
+def test_another_config_than_the_bundles(runtime, bundle, work):
+    bundle.write()
+    other = {**bundle.config, "process": {**bundle.process, "args": ["echo", "other"]}}
+    (work / "other.json").write_text(json.dumps(other))
+    for option in ("--config", "-f"):
+        id = runtime.remember(bundle.id)
+        done = runtime("run", "--bundle", bundle.path, option, work / "other.json", id).ok()
+        assert done.stdout == "other\n"
+    runtime("run", "--bundle", bundle.path, "--config", work / "none.json", bundle.id).failed("none.json")
+
+
+@_CRUNS
+def test_kill_and_delete_by_a_pattern(runtime, new_bundle):
+    bundles = [new_bundle() for _ in range(3)]
+    for number, bundle in enumerate(bundles):
+        bundle.id += f"-{'ab'[number // 2]}"
+        runtime.launch(bundle, "sleep", "1000")
+    runtime("kill", "--regex", "^pyrunc-.*-a$", "KILL").ok()
+    for bundle in bundles[:2]:
+        runtime.until_status(bundle, "stopped")
+    assert runtime.status(bundles[2]) == "running"
+    runtime("delete", "--regex", "[-]a$").ok()
+    assert runtime("list", "-q").stdout.split() == [bundles[2].id]
+    runtime("delete", "--regex", "--force", "(").failed("not a regular expression")
+    runtime("delete", "--regex", "--force", ".").ok()
+    assert runtime("list", "-q").stdout == ""

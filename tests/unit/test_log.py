@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import socket
 import stat
 
 import pytest
@@ -154,3 +155,55 @@ def test_a_stderr_that_nobody_reads_does_not_hide_the_failure_of_the_call():
     os.close(reader)
     os.close(writer)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+@pytest.fixture
+def daemon(tmp_path, monkeypatch):
+    """A socket where a daemon would listen."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    made.bind(str(tmp_path / "daemon"))
+    made.settimeout(5)
+    for name in ("journald", "syslog"):
+        monkeypatch.setitem(log._DAEMONS, name, str(tmp_path / "daemon"))
+    yield made
+    made.close()
+
+
+def test_lines_for_syslog(daemon, capfd):
+    log.configure("syslog:web")
+    log.error("it is gone", "see list")
+    log.warning("odd")
+    assert daemon.recv(1000).decode() == f"<27>web[{os.getpid()}]: it is gone\nhint: see list"
+    assert daemon.recv(1000).decode() == f"<28>web[{os.getpid()}]: odd"
+    assert capfd.readouterr().err == "it is gone\nhint: see list\n"
+
+
+def test_lines_for_the_journal_cannot_forge_a_field(daemon):
+    log.configure("journald:")
+    log.error("one\nPRIORITY=0")
+    data = b"one\nPRIORITY=0"
+    head = b"PRIORITY=3\nSYSLOG_IDENTIFIER=pyrunc\nMESSAGE\n"
+    assert daemon.recv(1000) == head + len(data).to_bytes(8, "little") + data + b"\n"
+
+
+def test_no_such_daemon(tmp_path, monkeypatch):
+    monkeypatch.setitem(log._DAEMONS, "syslog", str(tmp_path / "nobody"))
+    with pytest.raises(PyruncError, match="connect to log"):
+        log.configure("syslog:web")
+
+
+def test_a_file_may_be_called_one(tmp_path):
+    log.configure(f"file:{tmp_path}/log")
+    log.error("x")
+    assert "msg=" in (tmp_path / "log").read_text()
+
+
+def test_the_least_that_is_said(capfd):
+    log.configure(level="error")
+    log.warning("odd")
+    log.configure(level="debug")
+    log.debug("detail")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith('level=debug msg="detail"')
+    with pytest.raises(PyruncError, match="invalid log level"):
+        log.configure(level="loud")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FLAGS = (
     Flag(name="bundle", short="b", kind=TEXT, placeholder="DIR", summary="The bundle (default: here)."),
+    Flag(name="config", short="f", kind=TEXT, placeholder="FILE", summary="Instead of its config.json."),
     Flag(name="console-socket", kind=TEXT, placeholder="PATH", summary="Where to send the terminal."),
     Flag(name="pidfd-socket", kind=TEXT, placeholder="PATH", summary="Where to send init's pidfd."),
     Flag(name="pid-file", kind=TEXT, placeholder="PATH", summary="Where to write init's process id."),
@@ -50,6 +51,7 @@ def request_of(settings: Settings, given: dict[str, Any]) -> CreateRequest:
         id=given["container"],
         bundle=absolute(given["bundle"]),
         state_root=settings.state_root,
+        config_file=absolute(given["config"]) if given["config"] else "",
         pid_file=given["pid-file"],
         console_socket=given["console-socket"],
         pidfd_socket=given["pidfd-socket"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrunc.cli.main import Settings, shims_of
+from pyrunc.cli.main import Settings, names, shims_of
 from pyrunc.options import Command, Flag, Operand
 from pyrunc.runtime.delete import delete
 
@@ -13,16 +13,20 @@ if TYPE_CHECKING:
 COMMAND = Command(
     name="delete",
     summary="Remove a container that has stopped.",
-    flags=(Flag(name="force", short="f", summary="Kill it first; no error if there is none by that name."),),
+    flags=(
+        Flag(name="force", short="f", summary="Kill it first; no error if there is none by that name."),
+        Flag(name="regex", short="r", summary="Every container whose name has what CONTAINER describes."),
+    ),
     operands=(Operand(name="container", completes="container"),),
     examples=("pyrunc delete web", "pyrunc delete --force web"),
 )
 
 
 def main(settings: Settings, given: dict[str, Any]) -> int:
-    shims = shims_of(settings, given["container"])
-    if shims is not None:
-        shims.delete(settings, given["container"], force=given["force"])
-    else:
-        delete(settings.state_root, given["container"], force=given["force"])
+    for name in names(settings.state_root, given["container"], is_pattern=given["regex"]):
+        shims = shims_of(settings, name)
+        if shims is not None:
+            shims.delete(settings, name, force=given["force"])
+        else:
+            delete(settings.state_root, name, force=given["force"])
     return 0

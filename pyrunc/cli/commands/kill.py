@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrunc.cli.main import Settings, ask_shim
+from pyrunc.cli.main import Settings, ask_shim, names
 from pyrunc.kernel.signals import parse_signal
 from pyrunc.options import Command, Flag, Operand
 from pyrunc.runtime.kill import kill
@@ -15,7 +15,10 @@ COMMAND = Command(
     name="kill",
     summary="Send a signal to a container's init process.",
     description="SIGNAL is a number or a name, with or without SIG (default: TERM).",
-    flags=(Flag(name="all", short="a", hidden=True, summary="Signal every process of the container."),),
+    flags=(
+        Flag(name="all", short="a", hidden=True, summary="Signal every process of the container."),
+        Flag(name="regex", short="r", summary="Every container whose name has what CONTAINER describes."),
+    ),
     operands=(
         Operand(name="container", completes="container"),
         Operand(name="signal", required=False, default="TERM"),
@@ -26,6 +29,7 @@ COMMAND = Command(
 
 def main(settings: Settings, given: dict[str, Any]) -> int:
     signal = parse_signal(given["signal"])  # before any look-up: a typo is the user's, not the container's
-    if not ask_shim(settings, given["container"], "kill", signal=signal, everyone=given["all"]):
-        kill(settings.state_root, given["container"], signal, everyone=given["all"])
+    for name in names(settings.state_root, given["container"], is_pattern=given["regex"]):
+        if not ask_shim(settings, name, "kill", signal=signal, everyone=given["all"]):
+            kill(settings.state_root, name, signal, everyone=given["all"])
     return 0
