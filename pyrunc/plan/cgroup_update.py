@@ -23,7 +23,7 @@ _CURRENT_V1 = {
     "memory": ("memory.limit_in_bytes",),
 }
 _CURRENT_V2 = {
-    "cpu": ("cpu.max",),
+    "cpu": ("cpu.max", "cpu.idle"),
     "memory": ("memory.max", "memory.current"),
 }
 

@@ -168,6 +168,12 @@ def _unit_properties(config: Config, unit: Unit, container_id: str, *, is_v2: bo
     )
 
 
+def _stays_idle(writes: list[WriteCgroup], current: Mapping[str, str]) -> bool:
+    """Then the kernel refuses a weight, as it should: told of one, systemd would make it idle no more."""
+    is_idle = any(path.endswith("/cpu.idle") and text.strip() == "1" for path, text in current.items())
+    return is_idle and not any(op.path.endswith("/cpu.idle") for op in writes)
+
+
 def _annotated(config: Config) -> tuple[Property, ...]:
     prefix = "org.systemd.property."
     return tuple(
@@ -189,6 +195,8 @@ def plan_unit_update(
     the bandwidth, which it knows no better than to a hundredth, is put back."""
     limits = [op for op in writes if isinstance(op, WriteCgroup)]
     properties = limit_properties(limits, current, is_v2=is_v2, systemd=systemd)
+    if _stays_idle(limits, current):
+        properties = tuple(item for item in properties if item[0] != "CPUWeight")
     if not properties:
         return ()
     bandwidth = tuple(

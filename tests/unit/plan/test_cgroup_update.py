@@ -39,7 +39,9 @@ def test_devices_are_left_alone(layout):
 
 def test_present_values_are_asked_for_where_they_matter():
     both = Resources(cpu=Cpu(quota=1), memory=Memory(limit=1))
-    assert files_to_read(both, V2_PATHS) == ("/c/box/cpu.max", "/c/box/memory.max", "/c/box/memory.current")
+    assert files_to_read(both, V2_PATHS) == (
+        "/c/box/cpu.max", "/c/box/cpu.idle", "/c/box/memory.max", "/c/box/memory.current",
+    )  # fmt: skip
     assert files_to_read(both, V1_PATHS) == (
         "/c/cpu,cpuacct/box/cpu.cfs_quota_us",
         "/c/cpu,cpuacct/box/cpu.cfs_period_us",

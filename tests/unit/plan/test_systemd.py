@@ -194,6 +194,16 @@ def test_what_systemd_rounds_is_put_back_after_it_was_told_of_another_thing():
     (told,) = plan_unit_update(writes, current, unit="u", is_v2=True, systemd=SystemdFacts(version=252))
 
 
+def test_an_idle_container_is_so_until_it_is_told_otherwise():
+    weight = ops.WriteCgroup(path="/c/cpu.weight", value="59")
+    idle = ops.WriteCgroup(path="/c/cpu.idle", value="0")
+    for writes, told in (((weight,), 0), ((idle, weight), 1)):
+        found = plan_unit_update(
+            writes, {"/c/cpu.idle": "1\n"}, unit="u", is_v2=True, systemd=SystemdFacts(version=252)
+        )
+        assert len(found) == told
+
+
 def test_an_update_that_systemd_need_not_know_of_is_not_told():
     writes = (ops.WriteCgroup(path="/c/hugetlb.2MB.max", value="1"),)
     assert plan_unit_update(writes, {}, unit="u", is_v2=True, systemd=SystemdFacts(version=252)) == ()
