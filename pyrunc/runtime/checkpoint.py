@@ -19,7 +19,7 @@ from pyrunc.plan.cgroups import CgroupPlan
 from pyrunc.plan.launch import Launch, LaunchRequest, plan_launch
 from pyrunc.record import Record
 from pyrunc.runtime import store
-from pyrunc.runtime.create import with_notify
+from pyrunc.runtime.create import systemd_manager, with_notify
 from pyrunc.runtime.delete import destroy, end
 from pyrunc.runtime.images import Images, config_file, resolved
 from pyrunc.runtime.lifecycle import PAUSED, RUNNING
@@ -47,6 +47,8 @@ def checkpoint(request: CheckpointRequest) -> None:
         status = status_of(request.state_root, state)
         if status not in (RUNNING, PAUSED):
             raise PyruncError(WRONG_STATE, f"container cannot be checkpointed in {status} state", state.id)
+        if state.systemd_unit:
+            systemd_manager()  # now: where it has to be fetched, the whole call begins anew
         if posix.geteuid() != 0:
             log.warning("checkpoint is untested with rootless containers")
         images = Images(request.image_path, request.work_path, is_new=True)
