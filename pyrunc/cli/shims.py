@@ -7,6 +7,7 @@ is carried out by the shim (`ask`), which knows then that a kill was meant and n
 from __future__ import annotations
 
 import posix
+import sys
 from errno import ENOENT, ENOTEMPTY
 
 from pyrunc import jsonio
@@ -15,9 +16,7 @@ from pyrunc.cli.units import parse_bytes
 from pyrunc.errors import CONFLICT, INVALID, NOT_FOUND, PyruncError, doing
 from pyrunc.files import absolute, read_whole, write_atomically
 from pyrunc.runtime import store
-from pyrunc.shim import main as shim
 from pyrunc.shim import protocol
-from pyrunc.shim.oci_runtime import prepare
 from pyrunc.shim.settings import parse as parse_settings
 
 TYPE_CHECKING = False
@@ -52,20 +51,26 @@ def launch(settings: Settings, given: dict[str, Any], *, starts: bool) -> None:
             raise PyruncError(INVALID, f"--{name} can't be given with --shim", "", "the shim has the streams")
     directory = directory_of(settings, given["container"])
     document = settings_document(settings, given, directory, starts=starts)
-    wanted = parse_settings(document)
-    prepare(shim.runtime_settings(wanted))
-    if posix.access(store.directory(settings.state_root, wanted.id), posix.F_OK):
-        raise PyruncError(CONFLICT, "container with given ID already exists", wanted.id)
+    parse_settings(document)  # what is wrong with it is said before anything is made
+    if posix.access(store.directory(settings.state_root, given["container"]), posix.F_OK):
+        raise PyruncError(CONFLICT, "container with given ID already exists", given["container"])
     with doing("make the shim's directory", directory):
         _make_directories(directory)
     try:
         write_atomically(
             f"{directory}/{protocol.SETTINGS_FILE}", jsonio.dumps(document).encode("utf-8", "surrogateescape")
         )
-        shim.launch(directory, wanted)
+        protocol.start(directory, own_words(), "/proc/self/exe")
     except BaseException:
         _remove_directories(directory)
         raise
+
+
+def own_words() -> tuple[bytes, ...]:
+    """How this command line was begun, without what it was given: by the launcher or by an interpreter. A shim
+    is begun anew, and not forked, for what a `run` has imported is of no use to it."""
+    words = read_whole("/proc/self/cmdline").split(b"\0")[:-1]
+    return tuple(words[: len(words) - len(sys.argv) + 1])
 
 
 def settings_document(

@@ -237,8 +237,9 @@ def prepare(settings: RuntimeSettings) -> None:
         return
     if settings.cgroup_manager == "systemd":
         _load("pyrunc.linux.cgroups.systemd")
-    if _load("pyrunc.linux.facts").probe().is_privileged:
-        _load("pyrunc.runtime.exeseal").seal()
+    exeseal = _load("pyrunc.runtime.exeseal")
+    if not exeseal.is_sealed() and _load("pyrunc.linux.facts").probe().is_privileged:
+        exeseal.seal()
 
 
 def preload(verbs: tuple[str, ...] = VERBS) -> None:

@@ -101,16 +101,18 @@ def decode_answer(message: bytes) -> dict[str, Any]:
 # --- starting, and what is on disk ----------------------------------------------------------------
 
 
-def start(directory: str, program: Sequence[str]) -> None:
+def start(directory: str, program: Sequence[str | bytes], executable: str = "") -> None:
     """Start the shim whose settings are in `directory`: returns when its container is created (and started,
-    unless `"start": false`). `program`: the words of our command line, as ("/usr/bin/pyrunc",). No fork: for
-    a process with threads, too. Raises PyruncError, what the runtime said; nothing is left then but files."""
+    unless `"start": false`). `program`: the words of our command line, as ("/usr/bin/pyrunc",); `executable`:
+    the file, where it isn't the first of them. No fork: for a process with threads, too. Raises PyruncError,
+    what the runtime said; nothing is left then but files."""
     reading, writing = posix.pipe2(posix.O_CLOEXEC)
     try:
         words = (*program, "shim", directory)
-        with doing("start a shim", words[0]):
+        executable = executable or str(words[0])
+        with doing("start a shim", executable):
             pid = posix.posix_spawn(
-                words[0],
+                executable,
                 words,
                 posix.environ,
                 file_actions=[
