@@ -67,8 +67,8 @@ def launch(settings: Settings, given: dict[str, Any], *, starts: bool) -> None:
 
 
 def own_words() -> tuple[bytes, ...]:
-    """How this command line was begun, without what it was given: by the launcher or by an interpreter. A shim
-    is begun anew, and not forked, for what a `run` has imported is of no use to it."""
+    """How this command line was begun, without what it was given: by the launcher or by an interpreter. A
+    shim is begun anew, and not forked, for what a `run` has imported is of no use to it."""
     words = read_whole("/proc/self/cmdline").split(b"\0")[:-1]
     return tuple(words[: len(words) - len(sys.argv) + 1])
 

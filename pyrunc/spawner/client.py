@@ -141,6 +141,11 @@ class Spawner:
         found: dict[str, Any] = answer["state"]
         return found
 
+    def shim(self, directory: StrPath) -> None:
+        """Leave a shim behind (pyrunc.shim.protocol), by a fork of the spawner: it shares its memory with it
+        and with all others, and outlives it. Returns when its container is created, or started."""
+        self._call("shim", {"directory": directory})
+
     def _process(self, verb: str, arguments: dict[str, Any], streams: Mapping[str, int] | None) -> Process:
         answer, (pidfd, exit_pipe) = self._call(verb, arguments, streams or {})
         return Process(answer["pid"], pidfd, exit_pipe)

@@ -7,8 +7,8 @@
       | <- {"error": {"kind": ..., "what": ..., "where": ..., "why": ..., "hint": ...}} ------------ |
                           the exit pipe: four bytes, the wait status, or nothing: the spawner is dead
 
-`create` and `exec` answer so; `state` with {"state": ...}; `start`, `kill` and `delete` with {}. One request
-is answered before the next is read.
+`create` and `exec` answer so; `state` with {"state": ...}; `start`, `kill`, `delete` and `shim` with {}. One
+request is answered before the next is read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 STATUS_BYTES = 4
-PATHS = ("bundle", "state_root", "pid_file", "console_socket", "process_file")  # from the client's directory
+# To be taken from the client's directory
+PATHS = ("bundle", "directory", "state_root", "pid_file", "console_socket", "process_file")
 _ERROR_FIELDS = ("kind", "what", "where", "why", "hint")
 
 

@@ -24,6 +24,8 @@ from pyrunc.runtime.kill import kill
 from pyrunc.runtime.spawn import Born
 from pyrunc.runtime.start import start
 from pyrunc.runtime.state import describe
+from pyrunc.shim import main as shim
+from pyrunc.shim.oci_runtime import preload
 from pyrunc.spawner import protocol
 
 TYPE_CHECKING = False
@@ -109,7 +111,8 @@ class Server:
         if type(verb) is not str or verb not in VERBS:
             raise PyruncError(INVALID, "invalid message", "/verb", f"{verb!r} is not known")
         do, kinds, needed = VERBS[verb]
-        arguments = protocol.take(document, {**_CONTAINER, **kinds}, (*_CONTAINER, *needed))
+        of_all = {} if verb == "shim" else _CONTAINER
+        arguments = protocol.take(document, {**of_all, **kinds}, (*of_all, *needed))
         return do(self, Call(arguments, dict(zip(names, received, strict=True))))
 
     def _send(self, answer: bytes, given: tuple[int, ...]) -> bool:
@@ -198,6 +201,13 @@ def _state(_server: Server, call: Call) -> Answer:
     return {"state": describe(*call.container)}, ()
 
 
+def _shim(_server: Server, call: Call) -> Answer:
+    """It is nobody's child here: what it is told of, it tells by its own socket (shim.protocol)."""
+    directory = call.arguments["directory"]
+    shim.launch(directory, shim.begin(directory))
+    return {}, ()
+
+
 # verb -> what does it, the arguments that it has, and those that it can't be without besides the container
 VERBS: dict[str, tuple[Callable[[Server, Call], Answer], dict[str, str], tuple[str, ...]]] = {
     "create": (
@@ -219,18 +229,21 @@ VERBS: dict[str, tuple[Callable[[Server, Call], Answer], dict[str, str], tuple[s
         (),
     ),
     "kill": (_kill, {"signal": _STRING, "everyone": _FLAG}, ("signal",)),
+    "shim": (_shim, {"directory": _STRING}, ("directory",)),
     "start": (_start, {}, ()),
     "state": (_state, {}, ()),
 }  # fmt: skip
 
 
 def main(connection: int) -> None:
-    """What is there now stays: a collection need not look at it, nor copy its pages in a child. Executions
-    go from here into containers that may trace them: our executable is sealed once, for all of them."""
+    """What a shim will want is there from the beginning, and so shared by all. What is there now stays: a
+    collection need not look at it, nor copy its pages in a child. Executions go from here into containers
+    that may trace them: our executable is sealed once, for all of them."""
     if probe().is_privileged:
         seal()
     posix.set_inheritable(connection, False)
     posix.chdir("/")
+    preload()
     gc.collect()
     gc.freeze()
     Server(connection).serve()

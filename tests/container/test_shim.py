@@ -16,6 +16,8 @@ from support.shims import ShimOf, parse_multiplexed
 from support.waiting import until
 
 from pyrunc.errors import INVALID, NOT_FOUND, WRONG_STATE, PyruncError
+from pyrunc.shim import protocol
+from pyrunc.spawner.client import Spawner
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -249,8 +251,6 @@ def test_exec(shim):
 
 def test_exec_with_streams_of_its_own(shim, tmp_path):
     made = shim("sleep", "1000").start()
-    from pyrunc.shim import protocol
-
     with (tmp_path / "out").open("wb") as out:
         process = {"args": ["echo", "direct"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
         answer = protocol.execute(str(made.directory), process, {"stdout": out.fileno()})
@@ -345,10 +345,8 @@ def test_a_check_that_hangs_and_what_follows(shim):
 
 
 def test_events(shim):
-    from pyrunc.shim.protocol import Connection
-
     made = shim("sh", "-c", "read line; exit 6", open_stdin=True, start=False).start()
-    listener = Connection(str(made.directory))
+    listener = protocol.Connection(str(made.directory))
     listener.call("subscribe")
     made.call("start")
     client = made.attach(stdin=True)
@@ -391,3 +389,23 @@ def test_a_bad_shim_json(shim):
     with pytest.raises(PyruncError) as caught:
         made.start()
     assert (caught.value.kind, caught.value.where) == (INVALID, "/restart/name")
+
+
+def test_forked_from_a_spawner_it_outlives_it(shim):
+    made = shim("sh", "-c", "echo there; exit 8", start=False)
+    (made.directory / "shim.json").write_text(json.dumps(made.settings))
+    with Spawner() as spawner:
+        spawner.shim(made.directory)
+    made.call("start")
+    assert made.wait() == 8
+    assert made.said() == "there\n"
+
+
+def test_a_spawner_tells_what_kept_a_shim_from_it(shim):
+    made = shim("/no/such/program")
+    (made.directory / "shim.json").write_text(json.dumps(made.settings))
+    with Spawner() as spawner:
+        with pytest.raises(PyruncError, match="/no/such/program"):
+            spawner.shim(made.directory)
+        with pytest.raises(PyruncError, match="does not exist"):
+            spawner.state(made.id, state_root=made.settings["state_root"])
