@@ -169,7 +169,11 @@ def delete(settings: Settings, container_id: str, *, force: bool) -> None:
     directory = directory_of(settings, container_id)
     if not protocol.remove(directory, force=force):
         runtime: Any = __import__("pyrunc.runtime.delete", fromlist=("",))
-        runtime.delete(settings.state_root, container_id, force=force)
+        try:
+            runtime.delete(settings.state_root, container_id, force=force)
+        except PyruncError as error:
+            if error.kind != NOT_FOUND:  # a restart that failed leaves a shim's files alone
+                raise
     _remove_directories(directory)
 
 

@@ -72,7 +72,7 @@ class Container:
         self._delay = 0.0
         self._is_stopped_by_hand = False
         self._restarts_by_hand = False
-        self._start_in_flight = False
+        self._start_in_flight = self._is_created_anew = False
         self._ended_early: Child | None = None
         self._ending: list[Told] = []  # to be told of the next end, restart or not
         self._starting: list[Told] = []  # to be told of the next start
@@ -107,6 +107,11 @@ class Container:
     @property
     def is_alive(self) -> bool:
         return self.child is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """It lives, or is about to: who wants its end has to wait for it."""
+        return self.is_alive or self._is_created_anew
 
     def require(self, *allowed: str) -> None:
         """Raises PyruncError WRONG_STATE."""
@@ -209,7 +214,10 @@ class Container:
         self.streams = None
         self.hub.end()
         self.log.end()
-        code = self.status["exit_code"] if self.status["error"] else child.exit_code
+        had_no_life = bool(self.status["error"]) or (
+            self.status["status"] == CREATED and self.status["finished_at"] != ""
+        )  # it was not executed, or was to be stopped before: what was told last stays
+        code = self.status["exit_code"] if had_no_life else child.exit_code
         self.status.update(
             pid=0,
             start_time=0,
@@ -261,24 +269,30 @@ class Container:
         """What the runtime keeps of the life before goes first. If it doesn't come up, that was the end."""
 
         def created(error: PyruncError | None) -> None:
+            self._is_created_anew = False
             if error is not None:
                 self._give_up(error)
+            elif self._is_stopped_by_hand:  # meanwhile
+                self.signal(_SIGKILL)
             elif self.is_alive and self.status["status"] == CREATED:
                 self.start(lambda _error: None)
 
         def deleted(outcome: Outcome) -> None:
             if outcome.error is not None:
+                self._is_created_anew = False
                 self._give_up(outcome.error)
             else:
                 self.create(created)
 
+        self._is_created_anew = True
         self.tools.door.call(("delete", "--force", self.settings.id), deleted)
 
     def _give_up(self, error: PyruncError) -> None:
         self.status.update(error=str(error), exit_code=code_of(error), status=STOPPED)
-        told, self._starting = self._starting, []
-        for item in told:
-            item(error)
+        for told in (self._starting, self._ending):
+            for item in told:
+                item(error)
+            told.clear()
         if self.is_alive:
             return  # its end is to come, and is noted then
         self.tell("exit")
@@ -337,15 +351,18 @@ class Container:
             self._timer.cancel()
             self._timer = None
             self._create_anew()
+        if self._is_created_anew:
             return
         self._restarts_by_hand = True
         self._end_life(number, timeout_seconds, lambda _error: None)
 
     def _end_life(self, number: int | None, timeout_seconds: float | None, told: Told) -> None:
-        if not self.is_alive:
+        if not self.is_busy:
             told(None)
             return
         self._ending.append(told)
+        if not self.is_alive:
+            return  # it is killed as soon as it is there
         child = self.child
         if timeout_seconds is None:
             timeout_seconds = self.settings.stop_timeout_seconds

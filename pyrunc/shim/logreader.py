@@ -179,10 +179,16 @@ class Follower:
 
     def entries(self) -> Iterator[Entry]:
         while True:
-            is_over = protocol.load_status(self._directory)["status"] == protocol.STOPPED
+            is_over = self._is_over()
             yield from self._new()
             if is_over or not self._wait():
                 return
+
+    def _is_over(self) -> bool:
+        try:
+            return bool(protocol.load_status(self._directory)["status"] == protocol.STOPPED)
+        except PyruncError:  # it is deleted already
+            return True
 
     def close(self) -> None:
         for fd in (*self._files, self._inotify):

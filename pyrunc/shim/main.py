@@ -84,6 +84,9 @@ def _stand_alone(ready: int) -> int:
     """A session of our own, nothing open but `ready`, no signal but those that nobody can refuse."""
     posix.setsid()
     posix.chdir("/")
+    posix.umask(0o022)
+    for variable in (b"LISTEN_FDS", b"LISTEN_PID", b"LISTEN_FDNAMES"):  # they were for who started us
+        posix.environ.pop(variable, None)
     keep_only((-1, -1, -1), ready)
     for name in ("HUP", "INT", "TERM", "QUIT", "USR1", "USR2", "ALRM"):
         _signal.signal(signals.NUMBERS[name], _signal.SIG_IGN)
@@ -180,10 +183,11 @@ class Shim:
         self._linger(PATIENCE_SECONDS)
 
     def _linger(self, seconds: float) -> None:
-        """Clients that still read what the container said last get the time for it."""
+        """Clients that still read what the container said last get the time for it, and executions that
+        ended with it the time to be told."""
 
         def look() -> None:
-            if self.container.hub.is_busy and seconds > 0:
+            if (self.container.hub.is_busy or self.server.sessions) and seconds > 0:
                 self._linger(seconds - _LAST_ANSWERS_SECONDS)
             else:
                 self.loop.stop()

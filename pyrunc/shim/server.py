@@ -403,7 +403,7 @@ def _delete(server: Server, request: Request) -> None:
     """As the runtime's: without force what runs stays."""
     container = server.container
     force = request.node.flag("force")
-    if container.is_alive and not force:
+    if container.is_busy and not force:
         why = container.status["status"]
         raise PyruncError(
             "wrong state", f"cannot delete container {container.settings.id} that is not stopped", "", why
@@ -420,7 +420,7 @@ def _delete(server: Server, request: Request) -> None:
         if outcome.error is None or not container.is_alive:
             server.removed()
 
-    if container.is_alive:
+    if container.is_busy:
         container.stop(9, 0, ended)
     else:
         ended(None)
