@@ -82,6 +82,11 @@ def load(path: str, facts: HostFacts, cache: ConfigCache | None = None, config_f
 
 def _read_valid(path: str, rules: RuleFacts, config_file: str = "") -> tuple[bytes, Config, tuple[str, ...]]:
     text, document = read_document(path, config_file)
+    if rules.is_rootless:
+        module: Any = __import__("pyrunc.runtime.ownuser", fromlist=("",))  # not for root's containers
+        changed = module.with_user_namespace(document, posix.geteuid(), posix.getegid())
+        if changed is not document:
+            document, text = changed, jsonio.dumps(changed).encode("utf-8", "surrogateescape")
     host_namespaces = _host_namespaces(document)
     if host_namespaces:
         rules = RuleFacts(**{**rules.__dict__, "host_namespaces": host_namespaces})

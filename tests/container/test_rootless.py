@@ -127,3 +127,20 @@ def test_in_a_user_namespace_of_the_callers(user, bundle, runtime, work):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["sleep", "0"]
+
+
+def test_a_config_without_a_user_namespace_gets_one(user, bundle):
+    """That of `spec`, which is for root. As with crun."""
+    bundle.path.joinpath("config.json").unlink()
+    assert user("spec").returncode == 0
+    change(bundle, args=["sh", "-c", "id -u; cat /proc/self/uid_map"])
+    done = user("run", bundle.id)
+    assert done.returncode == 0, done.stderr
+    uid, id_map = done.stdout.splitlines()
+    assert uid == "0"
+    assert id_map.split() == ["0", str(UID), "1"]
+    change(bundle, args=["sleep", "1000"])
+    assert user("create", bundle.id).returncode == 0
+    assert user("start", bundle.id).returncode == 0
+    done = user("exec", bundle.id, "cat", "/proc/self/uid_map")
+    assert done.stdout.split() == ["0", str(UID), "1"], done.stderr
