@@ -24,7 +24,12 @@ class CreateBridge(LinkOp):
 
 
 class CreateVeth(LinkOp):
-    """Both ends in one message, the other one born in the sandbox: there is no half-made pair."""
+    """Both ends in one message, the other one born in the sandbox: there is no half-made pair.
+
+    `isolated` is what icc=false comes to, whether the bridge's packets pass the filter or not. Where they do
+    (bridge-nf-call-iptables), the bridge passes on a neighbour's question to a published port by itself, and
+    so not at all: then only others reach it.
+    """
 
     bridge: str
     peer: str

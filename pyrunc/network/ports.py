@@ -108,6 +108,21 @@ def choose(
     return tuple(bindings), held
 
 
+def hold(bindings: Iterable[PortBinding]) -> tuple[Held, tuple[PortBinding, ...]]:
+    """Sockets for ports that are published already, and those ports that somebody else has bound."""
+    held, refused = Held(), []
+    wanted = list(bindings)
+    for binding in wanted if len(wanted) <= _HELD else ():
+        try:
+            held.sockets.append(_bind(binding.protocol, binding.host_address, binding.host_port))
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+                held.close()
+                raise
+            refused.append(binding)
+    return held, tuple(refused)
+
+
 def _choose_one(
     request: PortRequest, there: Iterable[Published], default_address: str
 ) -> tuple[PortBinding, socket.socket]:

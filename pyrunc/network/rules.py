@@ -157,6 +157,11 @@ def add_network(table: str, network: Network) -> str:
     return "\n".join(lines) + "\n"
 
 
+def find_network(table: str, network: Network) -> str:
+    """Fails if the network is not there."""
+    return f'get element ip {table} bridges {{ "{network.bridge}" }}\n'
+
+
 def _leaving(network: Network) -> tuple[str, ...]:
     """What becomes of a packet of this network's that goes somewhere. By its address and not by the device
     that it came from, which is not known where a bridge passes it on (bridge-nf-call-iptables)."""

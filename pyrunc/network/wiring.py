@@ -56,8 +56,11 @@ def _alone(site: Site) -> Iterator[None]:
 
 
 def create_network(site: Site, network: Network) -> None:
-    """Raises PyruncError: CONFLICT if the device's name is taken by one that is not ours. Then nothing is
-    left, unless the network was there before."""
+    """Quick if it is there already, so that each start of a container may begin with it. Raises PyruncError:
+    CONFLICT if the device's name is taken by one that is not ours. Then nothing is left, unless the network
+    was there before."""
+    if _is_made(site, network):
+        return
     with _alone(site):
         was_there = links.is_there(network.bridge)
         try:
@@ -70,6 +73,19 @@ def create_network(site: Site, network: Network) -> None:
             if not was_there:
                 _remove_network(site, network)
             raise
+
+
+def _is_made(site: Site, network: Network) -> bool:
+    """Its elements are what is made last, in one transaction."""
+    if not links.is_there(network.bridge):
+        return False
+    try:
+        nft.run(rules.find_network(site.table, network), "find a network")
+    except PyruncError as error:
+        if error.kind != NOT_FOUND:
+            raise
+        return False
+    return True
 
 
 def _create_bridge(site: Site, network: Network) -> None:
@@ -148,6 +164,13 @@ def choose_ports(
     if not requests:
         return (), ports.Held()
     return ports.choose(requests, published(site), network.host_binding)
+
+
+def hold_ports(bindings: Iterable[PortBinding]) -> tuple[ports.Held, tuple[PortBinding, ...]]:
+    """For a daemon that starts and finds containers with ports: hold them again. Also returned are those
+    which cannot be held, for a program of the host has bound them meanwhile: their traffic still goes to the
+    container."""
+    return ports.hold(bindings)
 
 
 def published(site: Site) -> list[Published]:

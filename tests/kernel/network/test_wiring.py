@@ -80,6 +80,19 @@ def test_a_network_that_cannot_be_made_leaves_nothing(machine: Machine):
         assert wiring.residue(machine.site) == ()
 
 
+@pytest.mark.parametrize("lost", ["nft flush ruleset", "nft delete table ip pyrunc", "ip link del BRIDGE"])
+def test_a_network_of_which_a_part_was_lost_is_made_whole(machine: Machine, lost: str):
+    network = machine.network()
+    rules = machine.host.run("nft", "list", "ruleset")
+    machine.host.run(*lost.replace("BRIDGE", network.bridge).split())
+
+    with machine.host.entered():
+        wiring.create_network(machine.site, network)
+
+    assert machine.host.run("nft", "list", "ruleset") == rules
+    assert network.gateway in machine.host.run("ip", "addr", "show", network.bridge)
+
+
 def test_a_sandbox_may_be_made_and_removed_again_and_again(machine: Machine):
     with machine.host.entered():
         path = wiring.create_sandbox(machine.site, "one")
