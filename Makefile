@@ -43,7 +43,7 @@ conformance: private $(VENV)/.done
 	$(VENV)/bin/python -m conformance --runtime $(PRIVATE)/bin/pyrunc $(ARGS)
 
 # The tests that look at cgroups, on machines that have just cgroup v2: with and without systemd, as root and as a
-# user. V2VM boots them, which takes most of an hour where it emulates; `make test` has a short form (tests/machine).
+# user. V2VM boots them, which takes an hour where it emulates; `make test` has a short form (tests/machine).
 # Verdicts go to build/results-v2.xml, those of `make test` to build/results-v1.xml (v2 where that is the host's).
 V2VM ?= ../shared/tools/v2vm/v2vm
 ifeq ($(wildcard $(V2VM)),)
