@@ -22,7 +22,8 @@ install: $(VENDOR)/.done
 	tools/install $(PYTHON) $(VENDOR) "$(PREFIX)" "$(DESTDIR)"
 
 uninstall:
-	rm -rf "$(DESTDIR)$(PREFIX)/lib/pyrunc" "$(DESTDIR)$(PREFIX)/bin/pyrunc"
+	rm -rf "$(DESTDIR)$(PREFIX)/lib/pyrunc" "$(DESTDIR)$(PREFIX)/bin/pyrunc" \
+	    "$(DESTDIR)$(PREFIX)/bin/containerd-shim-pyrunc-v2"
 
 # A container that looks around. The last line is the command that runs it again.
 run: private

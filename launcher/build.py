@@ -43,7 +43,7 @@ def build(tree: Path, library: str, output: Path) -> None:
         if "pyrunc.cli.main" not in chosen:
             raise Unavailable("the command line imports what cannot be frozen")
         _write_tables(freeze.group(chosen), Path(scratch))
-        defines = {"CODE": f"{scratch}/code", "SCRIPT": f"{library}/bin/pyrunc"}
+        defines = {"CODE": f"{scratch}/code", "SCRIPTS": f"{library}/bin"}
         command = [
             compiler, *FLAGS, f"-I{include}", f"-I{scratch}",
             *(f'-D{name}="{value}"' for name, value in defines.items()),

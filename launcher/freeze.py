@@ -24,7 +24,7 @@ LINKED = {
     name: f"PyInit_{name}"
     for name in (
         "_codecs", "_json", "_pyrunc", "_signal", "_stat", "_struct", "errno", "fcntl", "gc", "posix",
-        "select", "time",
+        "select", "time", "_sha2" if sys.version_info >= (3, 12) else "_sha256",
     )
 }  # fmt: skip
 BUILT_IN = {*LINKED, "builtins", "sys"}

@@ -6,7 +6,9 @@
  * by the ordinary interpreter: it is executed in our place, with the same words, when a module is asked for that
  * isn't here. The runtime asks for such before it has done anything, or not at all.
  *
- * Built by build.py, for the interpreter whose static library is linked; CODE and SCRIPT come from there. */
+ * It is two programs, by the name that it is called by: pyrunc, and containerd's shim.
+ *
+ * Built by build.py, for the interpreter whose static library is linked; CODE and SCRIPTS come from there. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <marshal.h>
@@ -14,6 +16,14 @@
 #include <unistd.h>
 
 static char **words; /* argv */
+static const struct program {
+    const char *name, *module;
+    char *script; /* the same by an ordinary interpreter */
+} programs[] = {
+    {"pyrunc", "pyrunc.cli.main", SCRIPTS "/pyrunc"},
+    {"containerd-shim-pyrunc-v2", "pyrunc.shim.containerd.main", SCRIPTS "/containerd-shim-pyrunc-v2"},
+}, *program = programs;
+static pid_t begun_as; /* a fork has other work than these words */
 extern int native_has_forked(void);
 
 /* --- tables of modules ------------------------------------------------------------------------------------- */
@@ -156,10 +166,10 @@ static PyObject *import_module(const char *name)
     for (const struct _inittab *built_in = _PyImport_Inittab; built_in->name; built_in++)
         if (built_in->initfunc && strcmp(built_in->name, name) == 0)
             return load_built_in(built_in);
-    if (!native_has_forked()) {
-        words[0] = SCRIPT;
-        execv(SCRIPT, words);
-        return PyErr_SetFromErrnoWithFilename(PyExc_OSError, SCRIPT);
+    if (!native_has_forked() && getpid() == begun_as) {
+        words[0] = program->script;
+        execv(program->script, words);
+        return PyErr_SetFromErrnoWithFilename(PyExc_OSError, program->script);
     }
     return PyErr_Format(PyExc_ModuleNotFoundError, "No module named '%s' in the launcher", name);
 }
@@ -202,6 +212,8 @@ static int start_interpreter(void)
 
     PyPreConfig_InitIsolatedConfig(&before);
     before.utf8_mode = 1;
+    if (program != programs) /* it lives long: what the start has used and let go of is given back (malloc_trim) */
+        before.allocator = PYMEM_ALLOCATOR_MALLOC;
     status = Py_PreInitialize(&before);
     if (PyStatus_Exception(status))
         return -1;
@@ -236,12 +248,16 @@ static int furnish(int argc)
 
 int main(int argc, char **argv)
 {
+    const char *slash = argc ? strrchr(argv[0], '/') : NULL;
     PyObject *module;
 
     words = argv;
+    begun_as = getpid();
+    if (argc && strcmp(slash ? slash + 1 : argv[0], programs[1].name) == 0)
+        program = &programs[1];
     signal(SIGPIPE, SIG_IGN); /* as an ordinary interpreter: what is written to nobody is an error, no signal */
     signal(SIGXFSZ, SIG_IGN);
-    if (start_interpreter() == 0 && furnish(argc) == 0 && (module = import_module("pyrunc.cli.main")))
+    if (start_interpreter() == 0 && furnish(argc) == 0 && (module = import_module(program->module)))
         PyObject_CallMethod(module, "entry", NULL); /* leaves the process */
     if (PyErr_Occurred())
         PyErr_Print();

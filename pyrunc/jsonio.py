@@ -59,8 +59,10 @@ def loads(data: bytes, where: str = "") -> Any:
 
 def _explain(data: bytes, fallback: str) -> str:
     """Line and column, by the full decoder: the text is bad, its 7 ms no longer matter."""
-    import json
-
+    try:
+        import json
+    except ModuleNotFoundError:  # a fork of the launcher's interpreter can't begin anew with a whole one
+        return fallback
     try:
         json.loads(data)
     except ValueError as error:

@@ -186,6 +186,11 @@ class Door:
             if self.settings.program:
                 self._execute(words, call.log_path)
             code = _carry_out(self.settings, words)
+        except (
+            ModuleNotFoundError
+        ) as error:  # asked for before anything is done, as all that the launcher lacks
+            code = 1
+            _begin_with_all(self.settings, words, report, error)
         except PyruncError as error:
             code = 1
             _write_error(report, error)
@@ -268,6 +273,17 @@ def _carry_out(settings: RuntimeSettings, words: tuple[str, ...]) -> int:
         given,
     )
     return code
+
+
+def _begin_with_all(
+    settings: RuntimeSettings, words: tuple[str, ...], report: int, error: ModuleNotFoundError
+) -> None:
+    """By an ordinary interpreter, in place of the launcher's. Returns when this is one."""
+    if "_pyrunc" in sys.builtin_module_names:
+        posix.set_inheritable(KEPT, True)
+        script = f"{__file__.rpartition('/pyrunc/')[0]}/bin/pyrunc"
+        posix.execv(script, _command_line(settings, words))
+    _write_error(report, PyruncError(INTERNAL, "internal error", words[0], str(error)))
 
 
 def _command_line(settings: RuntimeSettings, words: tuple[str, ...]) -> tuple[str, ...]:

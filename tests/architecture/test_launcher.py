@@ -22,7 +22,6 @@ MOST = {"state": (9.0, 8.0), "start": (9.3, 8.5), "kill": (9.8, 9.0), "delete": 
 NOT_FROZEN = {
     "pyrunc.cli.commands.completion",
     "pyrunc.cli.commands.help",
-    "pyrunc.cli.commands.ps",
     "pyrunc.cli.face",
     "pyrunc.kernel.foreign",
     "pyrunc.linux.cgroups.systemd",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import gc
 import posix
 
 from pyrunc import log
@@ -11,6 +10,7 @@ from pyrunc.errors import INVALID, PyruncError, describe_errno, doing
 from pyrunc.files import read_whole
 from pyrunc.kernel import signals, syscall
 from pyrunc.kernel.procfs import parse_mountinfo, read_text
+from pyrunc.shim import memory
 from pyrunc.shim.containerd.events import ProgramPublisher, Publisher, TtrpcPublisher
 from pyrunc.shim.containerd.server import Server
 from pyrunc.shim.containerd.service import Service
@@ -38,9 +38,7 @@ def serve(words: Words, listener: int, path: str, work: str) -> NoReturn:
         log.configure(debugging=words.debug)
         loop = Loop(_report)
         shim = Shim(loop, words, path)
-        gc.enable()
-        gc.collect()
-        gc.freeze()  # what is there stays, and a fork need not copy its pages
+        memory.settle()
         loop.run()
         posix.rmdir(work)
         shim.close()

@@ -95,6 +95,9 @@ def run(words: Words) -> int:
     if words.info:
         write_all(1, load("pyrunc.shim.containerd.once").describe_runtime(NAME, _read_options()))
         return 0
+    if words.verb == "options":
+        load("pyrunc.shim.containerd.options").print_parsed()
+        return 0
     if words.verb not in _VERBS:
         known = ", ".join(_VERBS)
         raise PyruncError(INVALID, "unknown verb", words.verb or "none", hint=f"there are {known}")
@@ -121,21 +124,11 @@ def _read_options() -> Any:
     data = read_all(0)
     if not data:
         return None
-    _put_back(data)
     try:
         wrapped = messages.decode(messages.ANY, data)
     except Malformed:
         raise PyruncError(INVALID, "malformed options on standard input") from None
     return wrapped
-
-
-def _put_back(data: bytes) -> None:
-    """The same call may begin anew, with another interpreter."""
-    fd = posix.memfd_create("options", posix.MFD_CLOEXEC)
-    write_all(fd, data)
-    posix.lseek(fd, 0, 0)
-    posix.dup2(fd, 0)
-    posix.close(fd)
 
 
 # --- start ----------------------------------------------------------------------------------------
@@ -165,7 +158,6 @@ def find_group(bundle: str, container_id: str) -> str:
 def start(words: Words) -> None:
     """In the bundle. Raises PyruncError, and leaves nothing then."""
     options = _read_options()
-    load("pyrunc.shim.containerd.options").fetch_libraries(options)
     path = socket_path(words.address, words.namespace, find_group(".", words.id))
     _make_directories(SOCKETS, 0o700)
     lock = posix.open(SOCKETS, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)

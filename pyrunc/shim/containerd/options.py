@@ -96,19 +96,17 @@ def from_words(document: dict[str, Any], where: str) -> Options:
 
 
 def _in_fork(body: bytes, path: str) -> dict[str, Any]:
-    """Parsed where the parser's memory is given back: a shim lives long, and reads this once."""
+    """Parsed where the parser's memory is given back: a shim lives long, and reads this once. The launcher's
+    interpreter has no parser: there an ordinary one does it (main, the verb `options`)."""
     reading, writing = posix.pipe2(posix.O_CLOEXEC)
+    given = posix.memfd_create("options", posix.MFD_CLOEXEC)
+    write_all(given, body)
+    posix.lseek(given, 0, 0)
     pid = posix.fork()
     if pid == 0:
-        code = 1
-        try:
-            write_all(writing, jsonio.dumps(_parse(body)).encode())
-            code = 0
-        except Exception as error:
-            write_all(writing, str(error).encode())
-        finally:
-            posix._exit(code)
+        _be_parser(given, writing)
     posix.close(writing)
+    posix.close(given)
     try:
         said = read_all(reading)
     finally:
@@ -116,26 +114,38 @@ def _in_fork(body: bytes, path: str) -> dict[str, Any]:
         _, status = posix.waitpid(pid, 0)
     if status:
         kind = INVALID if said else INTERNAL
-        raise PyruncError(kind, "runtime options are no TOML", path, said.decode(errors="replace"))
+        raise PyruncError(kind, "runtime options are no TOML", path, said.decode(errors="replace").strip())
     document: dict[str, Any] = jsonio.loads(said, path)
     return document
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def _be_parser(given: int, writing: int) -> None:
+    code = 1
+    try:
+        posix.dup2(given, 0)
+        posix.dup2(writing, 1)
+        posix.dup2(writing, 2)
+        if "_pyrunc" in sys.builtin_module_names:
+            script = f"{__file__.rpartition('/pyrunc/')[0]}/bin/containerd-shim-pyrunc-v2"
+            posix.execv(script, (script, "options"))
+        print_parsed()
+        code = 0
+    except PyruncError as error:
+        write_all(2, str(error).encode(errors="surrogateescape"))
+    except OSError as error:
+        write_all(2, f"{error.filename}: {error.strerror}".encode(errors="surrogateescape"))
+    finally:
+        posix._exit(code)
+
+
+def print_parsed() -> None:
+    """TOML on standard input, JSON on standard output. Raises PyruncError INVALID."""
     toml: Any = __import__("tomllib")
-    document: dict[str, Any] = toml.loads(body.decode())
-    return document
-
-
-def fetch_libraries(wrapped: dict[str, Any] | None) -> None:
-    """Before anything is done: the launcher's interpreter has neither TOML nor D-Bus, and where one of them
-    is asked for, the call begins anew with a whole one."""
-    if "_pyrunc" not in sys.builtin_module_names or wrapped is None:
-        return
-    if messages.type_of(wrapped) == messages.GENERIC_OPTIONS_TYPE and wrapped["value"]:
-        __import__("tomllib")
-    if parse_options(wrapped).systemd_cgroup:
-        __import__("pyrunc.linux.cgroups.systemd")
+    try:
+        document = toml.loads(read_all(0).decode())
+        write_all(1, jsonio.dumps(document).encode())
+    except (ValueError, TypeError) as error:  # TypeError: a date is no JSON, and no option either
+        raise PyruncError(INVALID, str(error)) from None
 
 
 def settings(options: Options, namespace: str) -> RuntimeSettings:
