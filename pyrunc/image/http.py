@@ -20,12 +20,11 @@ from pyrunc.errors import INTERNAL, INVALID, PyruncError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import TypeVar
 
     _T = TypeVar("_T")
     Headers = dict[str, str]
-    Body = bytes | Iterable[bytes] | None
 
 _TIMEOUT_SECONDS = 60.0
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -92,7 +91,7 @@ class Client:
         with self._lock:
             self._idle.setdefault(key, []).append(connection)
 
-    def request(self, method: str, url: str, headers: Headers, body: Body = None) -> Response:
+    def request(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Response:
         """One exchange, redirects followed for what only reads. Raises one of TRANSIENT; INVALID for a
         redirect that must not be followed."""
         for _ in range(_MOST_REDIRECTS + 1):
@@ -107,7 +106,7 @@ class Client:
             url = target
         raise PyruncError(INVALID, "too many redirects", url)
 
-    def _once(self, method: str, url: str, headers: Headers, body: Body) -> Response:
+    def _once(self, method: str, url: str, headers: Headers, body: bytes | None) -> Response:
         parts = urllib.parse.urlsplit(url)
         key = f"{parts.scheme}://{parts.netloc}"
         with self._lock:
@@ -115,12 +114,15 @@ class Client:
             connection = idle.pop() if idle else None
         target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
         headers = {"User-Agent": USER_AGENT, **headers}
-        if connection is not None and (body is None or isinstance(body, bytes)):
+        if connection is not None:
             try:
                 connection.request(method, target, body, headers)
                 return Response(self, key, connection, url)
             except (ConnectionError, http.client.RemoteDisconnected):
-                connection.close()  # it was closed while it was idle: a new one, then
+                connection.close()
+                if method not in ("GET", "HEAD"):
+                    raise  # what has arrived of it is for the caller to find out
+            # it was closed while it was idle: a new one, then
         connection, absolute = self._connect(parts)
         try:
             connection.request(method, key + target if absolute else target, body, headers)

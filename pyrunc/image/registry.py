@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyrunc.image.endpoints import Endpoint
-    from pyrunc.image.http import Body
     from pyrunc.image.options import Credentials
 
 _MAXIMUM_ANSWER = 64 << 10
@@ -81,7 +80,7 @@ class Repository:
     # --- requests -----------------------------------------------------------------------------------
 
     def _send(
-        self, method: str, url: str, headers: dict[str, str] | None = None, body: Body = None
+        self, method: str, url: str, headers: dict[str, str] | None = None, body: bytes | None = None
     ) -> Response:
         """One request; a token that has expired meanwhile is got anew. Raises Busy and what else is to be
         tried again."""
@@ -89,7 +88,7 @@ class Repository:
         for attempt in range(2):
             known = self._authorizer.header(self._scopes, fresh=attempt > 0) if self._is_own(url) else {}
             response = self._client.request(method, url, {**(headers or {}), **known}, body)
-            if response.status != 401 or attempt or not (body is None or isinstance(body, bytes)):
+            if response.status != 401 or attempt:
                 break
             if not self._authorizer.learn(response.headers.get("www-authenticate", "")):
                 break
@@ -202,13 +201,16 @@ class Repository:
         return urllib.parse.urljoin(response.url, location)
 
     def upload_chunk(self, url: str, data: bytes, offset: int) -> str:
-        """PATCH: one attempt, as open_blob. The address for what follows."""
+        """PATCH: one attempt, as open_blob. The address for what follows. Raises ConnectionError where the
+        upload stands elsewhere."""
         headers = {
             "Content-Type": "application/octet-stream",
             "Content-Length": str(len(data)),
             "Content-Range": f"{offset}-{offset + len(data) - 1}",
         }
         with self._send("PATCH", url, headers, data) as response:
+            if response.status == 416:
+                raise ConnectionError("the registry has another part of it")
             if response.status not in (202, 204):
                 raise self.refusal(response, "upload failed")
             response.read(_MAXIMUM_ANSWER)

@@ -232,20 +232,17 @@ class Ingest:
         found = f"{self.digest.partition(':')[0]}:{self._hash.hexdigest()}"
         if found != self.digest or size not in (-1, self.offset):
             why = f"it is {found}, {self.offset} bytes" + ("" if size < 0 else f", not {size}")
-            self.discard()
+            self.restart()
             raise PyruncError(INVALID, "content does not match its digest", self.digest, why)
         with doing("commit blob"):
             os.fchmod(self.fd, 0o644)
             os.fsync(self.fd)
             os.rename(self.path, self._store.blob_path(self.digest))
 
-    def discard(self) -> None:
-        os.unlink(self.path)
-
     def close(self) -> None:
         """A file that nothing was written to needs not stay. While we hold the lock the name is ours."""
         if self.offset == 0 and is_at(self.fd, self.path):
-            self.discard()
+            os.unlink(self.path)
         os.close(self.fd)
 
 

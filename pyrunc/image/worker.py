@@ -166,6 +166,8 @@ def main() -> None:
     os.umask(0)
     orders = Orders()
     while (order := orders.next()) is not None:
+        if "do" not in order:
+            continue  # more of a blob that is done with
         try:
             result = _obey(order, orders)
         except PyruncError as error:

@@ -54,15 +54,17 @@ class Feed:
                 raise PyruncError(INTERNAL, "the layer could not be fetched")
 
     @contextmanager
-    def listening(self, listener: Callable[[int, bool], None]) -> Iterator[tuple[int, bool]]:
-        """What is there; `listener` hears of all that comes later, with -1 that nothing will."""
+    def listening(
+        self, begin: Callable[[int, bool], None], listener: Callable[[int, bool], None]
+    ) -> Iterator[None]:
+        """`begin` is told what is there, then `listener` of all that comes, with -1 that nothing will."""
         with self._lock:
             if self._failed:
                 raise PyruncError(INTERNAL, "the layer could not be fetched")
+            begin(self._available, self._complete)
             self._listener = listener
-            now = self._available, self._complete
         try:
-            yield now
+            yield
         finally:
             with self._lock:
                 self._listener = None
@@ -138,8 +140,11 @@ class Worker:
             "limit_entries": limits.layer_entries,
             "ratio": limits.ratio,
         }
-        with feed.listening(more) as (available, complete):
+
+        def begin(available: int, complete: bool) -> None:
             self._send({**order, "available": available, "complete": complete})
+
+        with feed.listening(begin, more):
             return self._answer(progress)
 
     def amend(self, target: str, lower: tuple[str, ...], links: list[Any], implicit: list[str]) -> None:

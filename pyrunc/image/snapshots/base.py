@@ -236,7 +236,7 @@ class Snapshots:
         usage = self.usage(key)
         with self.making(name, parent) as making:
             if making is not None:
-                os.rmdir(making.path)
+                remove_tree(making.path)
                 os.rename(f"{place}/fs", making.path)
                 self.finish(making, usage)
         self.remove(key)

@@ -1,0 +1,138 @@
+"""image.snapshots: one suite for both drivers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pyrunc.errors import CONFLICT, INVALID, NOT_FOUND, PyruncError
+from pyrunc.image.snapshots.base import Usage
+from pyrunc.image.store import open_store
+
+ONE, TWO = ("sha256:" + letter * 64 for letter in "ab")
+
+
+@pytest.fixture
+def snapshots(store):
+    """Two layers, the second upon the first."""
+    for name, parent, file in ((ONE, "", "one"), (TWO, ONE, "two")):
+        with store.snapshots.making(name, parent) as making:
+            Path(making.path, file).write_text(file)
+            store.snapshots.finish(making, Usage(bytes=3, inodes=1))
+    return store.snapshots
+
+
+@pytest.fixture
+def view(snapshots, work):
+    """Mounts a snapshot, until the test is over."""
+    target = work / "view"
+    target.mkdir()
+
+    def mount(key: str) -> Path:
+        snapshots.mount(key, str(target))
+        return target
+
+    yield mount
+    snapshots.unmount(str(target))
+
+
+def test_a_container_sees_all_layers(snapshots, view):
+    snapshots.prepare("c", TWO)
+    assert sorted(os.listdir(view("c"))) == ["one", "two"]
+
+
+def test_what_it_writes_is_its_own(snapshots, view):
+    snapshots.prepare("c", TWO)
+    root = view("c")
+    (root / "one").write_text("changed")
+    (root / "two").unlink()
+    snapshots.prepare("other", TWO)
+    snapshots.unmount(str(root))
+    assert (view("other") / "one").read_text() == "one"
+
+
+def test_a_committed_one_is_a_parent(snapshots, view):
+    snapshots.prepare("c", ONE)
+    root = view("c")
+    (root / "new").write_text("new")
+    (root / "one").unlink()
+    snapshots.unmount(str(root))
+    name = "sha256:" + "c" * 64
+    snapshots.commit("c", name)
+    assert snapshots.active() == () and snapshots.has(name)
+    snapshots.prepare("d", name)
+    assert os.listdir(view("d")) == ["new"]
+
+
+def test_on_nothing_there_is_nothing(snapshots, view):
+    snapshots.prepare("c")
+    assert os.listdir(view("c")) == []
+
+
+def test_the_root_is_the_images(snapshots, view):
+    os.chmod(snapshots.layers_of(TWO)[0], 0o1711)
+    os.chown(snapshots.layers_of(TWO)[0], 5, 6)
+    snapshots.prepare("c", TWO)
+    found = view("c").stat()
+    assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (0o1711, 5, 6)
+
+
+def test_what_is_not_finished_leaves_nothing(snapshots):
+    name = "sha256:" + "d" * 64
+    with snapshots.making(name, ONE) as making:
+        Path(making.path, "half").write_text("")
+    assert not snapshots.has(name) and not os.path.exists(making.path)
+
+
+def test_one_that_is_there_is_not_made_again(snapshots):
+    with snapshots.making(TWO, ONE) as making:
+        assert making is None
+
+
+def test_names_on_disk_are_not_the_callers(snapshots):
+    for key in ("../x", "", "a/b", ".hidden", "a\0b"):
+        with pytest.raises(PyruncError) as caught:
+            snapshots.prepare(key)
+        assert caught.value.kind == INVALID
+
+
+def test_a_key_is_taken_once_and_a_parent_has_to_be_there(snapshots):
+    snapshots.prepare("c", TWO)
+    with pytest.raises(PyruncError) as caught:
+        snapshots.prepare("c", TWO)
+    assert caught.value.kind == CONFLICT
+    with pytest.raises(PyruncError) as caught:
+        snapshots.prepare("d", "sha256:" + "e" * 64)
+    assert caught.value.kind == NOT_FOUND and snapshots.active() == ("c",)
+
+
+def test_removing_twice_is_no_error(snapshots):
+    snapshots.prepare("c", TWO)
+    snapshots.remove("c")
+    snapshots.remove("c")
+    assert snapshots.active() == ()
+
+
+def test_usage_counts_a_file_with_two_names_once(snapshots, view):
+    snapshots.prepare("c")
+    root = view("c")
+    (root / "a").write_bytes(bytes(1000))
+    os.link(root / "a", root / "b")
+    assert snapshots.usage("c") == Usage(bytes=1000, inodes=1)
+
+
+def test_users_of_the_host_do_not_reach_layers(snapshots):
+    assert os.stat(snapshots.root).st_mode & 0o077 == 0
+
+
+def test_a_root_keeps_its_driver(store, work):
+    other = "plain" if store.snapshots.driver == "overlay" else "overlay"
+    assert open_store(store.root).snapshots.driver == store.snapshots.driver
+    with pytest.raises(PyruncError) as caught:
+        open_store(store.root, other)
+    assert caught.value.kind == CONFLICT
+    with pytest.raises(PyruncError) as caught:
+        open_store(store.root, "zfs")
+    assert caught.value.kind == INVALID
