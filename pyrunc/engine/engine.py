@@ -18,7 +18,7 @@ from pyrunc.engine.listing import Listing
 from pyrunc.engine.locks import Locks
 from pyrunc.engine.logs import Logs
 from pyrunc.engine.networks import Networks
-from pyrunc.engine.runner import Runner
+from pyrunc.engine.runner import Runner, end_shim
 from pyrunc.engine.state import CREATED
 from pyrunc.engine.system import System
 from pyrunc.engine.verbs import Verbs
@@ -135,8 +135,9 @@ class Engine:
                 self.runner.remove(container.id, force=True)
                 return False
             state = self.containers.state(container)
-            if state.status == CREATED and protocol.remove(directory, force=True):
-                os.unlink(f"{directory}/{protocol.STATUS_FILE}")  # a start that was cut off
+            if state.status == CREATED and os.path.exists(f"{directory}/{protocol.STATUS_FILE}"):
+                end_shim(directory)
+                os.unlink(f"{directory}/{protocol.STATUS_FILE}")  # of a start that was cut off
             if not state.is_running:
                 self.runner.settle(container)
                 return False

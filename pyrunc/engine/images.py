@@ -4,22 +4,43 @@ from __future__ import annotations
 
 import time
 
+from pyrunc import log
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.image import images as catalogue
+from pyrunc.image import removal
+from pyrunc.image.archive import save
 from pyrunc.image.images import ImageFilter
-from pyrunc.image.options import ImageUse
+from pyrunc.image.importer import import_tree
+from pyrunc.image.load import load
+from pyrunc.image.options import (
+    Credentials,
+    ImageUse,
+    ImportOptions,
+    Mirror,
+    PullOptions,
+    PushOptions,
+    Registries,
+)
+from pyrunc.image.platforms import parse_platform
+from pyrunc.image.pull import list_tags, pull
+from pyrunc.image.push import push
 from pyrunc.oci.reference import parse_reference
 from pyrunc.options import parse_duration
+from pyrunc.record import replaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyrunc.engine.containers import Containers
     from pyrunc.engine.events import Bus
     from pyrunc.engine.settings import Settings
     from pyrunc.image.images import HistoryItem, Image
+    from pyrunc.image.options import Pruned, Removed
+    from pyrunc.image.progress import Callback
     from pyrunc.image.store import Store
+    from pyrunc.oci.image import Descriptor
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -44,7 +65,7 @@ class Images:
 
     def find(self, text: str, platform: str = "") -> Image:
         """By name or id. Raises PyruncError NOT_FOUND."""
-        return catalogue.find_image(self.store, text)
+        return catalogue.find_image(self.store, text, parse_platform(platform) if platform else None)
 
     def history(self, text: str) -> tuple[HistoryItem, ...]:
         return catalogue.history(self.store, self.find(text))
@@ -71,7 +92,7 @@ class Images:
         upper, *lower = snapshots.layers_of(image.chain_id)
         return {"Name": "overlay2", "Data": {"UpperDir": upper, "LowerDir": ":".join(lower)}}
 
-    # --- naming -----------------------------------------------------------------------------------
+    # --- names ------------------------------------------------------------------------------------
 
     def tag(self, text: str, repository: str, tag: str) -> None:
         """Raises PyruncError NOT_FOUND, INVALID."""
@@ -79,6 +100,120 @@ class Images:
         name = f"{repository}:{tag}" if tag else repository
         catalogue.tag(self.store, image, name)
         self._publish("tag", image.id, self.familiar(name))
+
+    def remove(self, text: str, *, force: bool, prunes_parents: bool) -> tuple[Removed, ...]:
+        """In the order in which names and images went. Raises PyruncError NOT_FOUND, CONFLICT."""
+        image = self.find(text)
+        removed = removal.remove(
+            self.store, text, force=force, prune_parents=prunes_parents, uses=self.uses()
+        )
+        self._publish_removed(image.id, removed)
+        return removed
+
+    def prune(self, filters: dict[str, tuple[str, ...]]) -> Pruned:
+        """Those without a name; with `dangling` false all that no container has."""
+        wanted = make_filter(filters)
+        pruned = removal.prune(
+            self.store,
+            replaced(wanted, dangling=None),
+            everything=wanted.dangling is False,
+            uses=self.uses(),
+        )
+        for removed in pruned.removed:
+            self._publish("untag" if removed.action == "Untagged" else "delete", removed.name)
+        self._bus.publish("image", "prune", "", reclaimed=str(pruned.reclaimed_bytes))
+        return pruned
+
+    def _publish_removed(self, id: str, removed: tuple[Removed, ...]) -> None:
+        for one in removed:
+            if one.action == "Untagged":
+                self._publish("untag", id, id)
+            elif one.name == id:
+                self._publish("delete", id, id)
+
+    # --- from and to registries -------------------------------------------------------------------
+
+    def pull(
+        self, name: str, tag: str, *, platform: str, credentials: dict[str, Any], progress: Callback
+    ) -> None:
+        """`tag`: a tag or a digest; none is all tags of the repository. Raises PyruncError."""
+        options = PullOptions(
+            platform=parse_platform(platform) if platform else None,
+            credentials=make_credentials(credentials),
+            registries=self._registries(),
+            progress=progress,
+        )
+        bare = parse_reference(name, default_tag="")
+        if tag.startswith("sha256:"):
+            wanted = [replaced(bare, tag="", digest=tag)]
+        elif tag or bare.tag or bare.digest:
+            wanted = [replaced(bare, tag=tag) if tag else bare]
+        else:
+            wanted = [replaced(bare, tag=one) for one in list_tags(bare, options)]
+        for reference in wanted:
+            image = pull(self.store, reference, options)
+            self._publish("pull", reference.familiar, reference.familiar_repository)
+            log.debug(f"pulled {reference.familiar}: {image.id}")
+
+    def push(self, name: str, tag: str, *, credentials: dict[str, Any], progress: Callback) -> Descriptor:
+        """Raises PyruncError."""
+        bare = parse_reference(name, default_tag="")
+        reference = replaced(bare, tag=tag or bare.tag or "latest")
+        options = PushOptions(
+            credentials=make_credentials(credentials), registries=self._registries(), progress=progress
+        )
+        pushed = push(self.store, reference, options)
+        self._publish("push", reference.familiar, reference.familiar_repository)
+        return pushed
+
+    def all_tags(self, name: str) -> tuple[str, ...]:
+        """That there are here of a repository: for a push of all of them."""
+        repository = parse_reference(name, default_tag="").familiar_repository
+        found = (tag for image in self.all() for tag in image.tags)
+        return tuple(tag.rpartition(":")[2] for tag in found if tag.rpartition(":")[0] == repository)
+
+    def _registries(self) -> Registries:
+        mirrors = tuple(Mirror(url=url) for url in self._settings.registry_mirrors)
+        return Registries(
+            mirrors=(("docker.io", mirrors),) if mirrors else (),
+            insecure=self._settings.insecure_registries,
+        )
+
+    # --- archives ---------------------------------------------------------------------------------
+
+    def save(self, texts: tuple[str, ...], sink: Callable[[bytes], object], platform: str = "") -> None:
+        """Raises PyruncError NOT_FOUND, before anything is written."""
+        save(self.store, texts, sink, parse_platform(platform) if platform else None)
+        for text in texts:
+            self._publish("save", self.find(text).id)
+
+    def load(self, source: Callable[[int], bytes], progress: Callback) -> None:
+        """Raises PyruncError INVALID."""
+        for loaded in load(self.store, source, progress=progress):
+            self._publish("load", loaded.image_id)
+
+    def import_tree(
+        self,
+        source: Callable[[int], bytes],
+        *,
+        reference: str,
+        message: str,
+        changes: tuple[str, ...],
+        platform: str,
+    ) -> Image:
+        """Raises PyruncError INVALID."""
+        made = import_tree(
+            self.store,
+            source,
+            ImportOptions(
+                reference=reference,
+                message=message,
+                changes=changes,
+                platform=parse_platform(platform) if platform else None,
+            ),
+        )
+        self._publish("import", made.id)
+        return made
 
     def _publish(self, action: str, id: str, name: str = "") -> None:
         self._bus.publish("image", action, id, name=name or id)
@@ -107,4 +242,14 @@ def make_filter(filters: dict[str, tuple[str, ...]]) -> ImageFilter:
         before=filters.get("before", ()),
         since=filters.get("since", ()),
         until=until,
+    )
+
+
+def make_credentials(given: dict[str, Any]) -> Credentials:
+    """Of X-Registry-Auth: what the client has, and not what is found in a file of ours."""
+    return Credentials(
+        username=str(given.get("username") or ""),
+        password=str(given.get("password") or ""),
+        identity_token=str(given.get("identitytoken") or ""),
+        registry_token=str(given.get("registrytoken") or ""),
     )

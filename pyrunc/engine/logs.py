@@ -36,9 +36,28 @@ class Logs:
     def __init__(self, layout: Layout, containers: Containers) -> None:
         self._layout, self._containers = layout, containers
 
-    def read(self, text: str, wanted: Wanted, peer: int = -1) -> Iterator[Entry]:
+    def read(
+        self,
+        text: str,
+        *,
+        stdout: bool = True,
+        stderr: bool = True,
+        tail: int = -1,
+        since: str = "",
+        until: str = "",
+        follow: bool = False,
+        peer: int = -1,
+    ) -> Iterator[Entry]:
         """Nothing is read before the first is asked for. `peer`: while following, it is over when this
         descriptor can be read. Raises PyruncError at once for what can't be."""
+        wanted = Wanted(
+            stdout=stdout,
+            stderr=stderr,
+            tail=tail,
+            since_ns=parse_moment(since),
+            until_ns=parse_moment(until),
+            follow=follow,
+        )
         container = self._containers.find(text)
         directory = self._layout.container(container.id)
         if container.host["LogConfig"]["Type"] == "none":

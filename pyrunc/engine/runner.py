@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from contextlib import ExitStack
 
 from pyrunc import jsonio, log
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pyrunc.engine.watch import Watch
     from pyrunc.image.store import Store
 
+_SHIM_ENDS_SECONDS = 0.002
 _NOT_FOUND_CODE, _NOT_EXECUTABLE_CODE, _FAILED_CODE = 127, 126, 128
 _CODES = (
     ("executable file not found", _NOT_FOUND_CODE),
@@ -127,10 +129,7 @@ class Runner:
 
     def _abandon_shim(self, directory: str) -> None:
         """Of a start that failed. What it left on disk must not look like a run."""
-        try:
-            protocol.remove(directory, force=True)
-        except PyruncError as error:
-            log.error(f"{directory}: {error}")
+        end_shim(directory)
         for name in (protocol.STATUS_FILE, protocol.PID_FILE):
             try:
                 os.unlink(f"{directory}/{name}")
@@ -200,6 +199,7 @@ class Runner:
         rootfs = self._layout.rootfs(container.id)
         if not has_run and not os.path.ismount(rootfs):
             return
+        end_shim(self._layout.container(container.id))
         self._endpoints.leave(container)
         self._bundles.unmake(container)
         self._store.snapshots.unmount(rootfs)
@@ -235,7 +235,7 @@ class Runner:
         container = replaced(container, is_removing=True)
         self._containers.update(container)
         directory = self._layout.container(container.id)
-        protocol.remove(directory, force=True)
+        end_shim(directory)
         self.settle(container)
         self._waiting.drop(container.id)
         self._store.snapshots.remove(container.id)
@@ -253,6 +253,20 @@ class Runner:
         except PyruncError as error:
             if error.kind not in (CONFLICT, NOT_FOUND):  # somebody else's by now
                 raise
+
+
+def end_shim(directory: str) -> None:
+    """Have the shim remove its container and end, if there is one: when this returns, another may be started.
+    One that ends meanwhile by itself is no error."""
+    while True:
+        try:
+            protocol.remove(directory, force=True)
+        except PyruncError as error:
+            if error.kind != NOT_FOUND:
+                raise
+        if not protocol.is_running(directory):
+            return
+        time.sleep(_SHIM_ENDS_SECONDS)
 
 
 _ACTIONS = {

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         def find(self, text: str, platform: str = "") -> Any: ...
         def history(self, text: str) -> tuple[Any, ...]: ...
         def tag(self, text: str, repository: str, tag: str) -> None: ...
+        def remove(self, text: str, *, force: bool, prunes_parents: bool) -> tuple[Any, ...]: ...
+        def prune(self, filters: dict[str, tuple[str, ...]]) -> Any: ...
         def driver(self, image: Any) -> dict[str, Any]: ...
         def uses(self) -> tuple[Any, ...]: ...
         def seconds_of(self, created: str) -> float: ...
@@ -56,9 +58,28 @@ def tag(engine: Needs, call: Call) -> Empty:
     return Empty(status=201)
 
 
+def remove(engine: Needs, call: Call) -> Json:
+    removed = engine.images.remove(
+        call.names["name"], force=call.is_set("force"), prunes_parents=not call.is_set("noprune")
+    )
+    return Json(value=[{one.action: one.name} for one in removed])
+
+
+def prune(engine: Needs, call: Call) -> Json:
+    pruned = engine.images.prune(call.filters(("dangling", "label", "label!", "until")))
+    return Json(
+        value={
+            "ImagesDeleted": [{one.action: one.name} for one in pruned.removed] or None,
+            "SpaceReclaimed": pruned.reclaimed_bytes,
+        }
+    )
+
+
 ROUTES: tuple[Route, ...] = (
     ("GET", "/images/json", list_images),
     ("GET", "/images/{name*}/json", inspect),
     ("GET", "/images/{name*}/history", history),
     ("POST", "/images/{name*}/tag", tag),
+    ("POST", "/images/prune", prune),
+    ("DELETE", "/images/{name*}", remove),
 )
