@@ -4,22 +4,38 @@ to."""
 from __future__ import annotations
 
 from pyrunc.api.router import Router
-from pyrunc.api.routes import absent, containers, execs, images, streams, system, transfers
+from pyrunc.api.routes import (
+    absent,
+    containers,
+    execs,
+    files,
+    images,
+    networks,
+    observe,
+    streams,
+    system,
+    transfers,
+    volumes,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.engine.engine import Engine
 
 GROUPS = (
-    system.ROUTES,
-    containers.ROUTES,
-    streams.ROUTES,
-    execs.ROUTES,
-    images.ROUTES,
-    transfers.ROUTES,
-    absent.ROUTES,
+    system,
+    containers,
+    streams,
+    execs,
+    files,
+    images,
+    transfers,
+    volumes,
+    networks,
+    observe,
+    absent,
 )
 
 
 def make_router(engine: Engine) -> Router:
-    return Router((engine, routes) for routes in GROUPS)
+    return Router((engine, group.ROUTES) for group in GROUPS)

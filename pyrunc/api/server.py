@@ -192,6 +192,8 @@ def _send_whole(
     wire: Wire, status: int, data: bytes, kind: str, headers: http1.Headers = (), is_head: bool = False
 ) -> None:
     fields = [*_COMMON, *headers]
+    if status in (204, 304):
+        data, kind = b"", ""
     if kind:
         fields.append(("Content-Type", kind))
     if status not in (204, 304):

@@ -81,12 +81,19 @@ class Containers:
         return container_from(row)
 
     def state(self, container: Container) -> State:
-        status = self.live_status(container.id)
-        if status is None:
-            directory = self._layout.container(container.id)
+        """As its shim has written it down by now."""
+        directory = self._layout.container(container.id)
+        try:
+            return make_state(container, protocol.load_status(directory))
+        except PyruncError:
             if os.path.exists(f"{directory}/{protocol.STATUS_FILE}"):
-                status = protocol.load_status(directory)
-        return make_state(container, status)
+                raise
+            return make_state(container, None)
+
+    def last_state(self, container: Container) -> State:
+        """As its shim has told it last: for lists, which would otherwise wake every shim."""
+        status = self.live_status(container.id)
+        return make_state(container, status) if status is not None else self.state(container)
 
     def update(self, container: Container) -> None:
         """Under the container's lock."""

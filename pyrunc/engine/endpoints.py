@@ -158,7 +158,7 @@ class Endpoints:
     def leave(self, container: Container) -> None:
         """All that `join` made, or half made."""
         pairs = self.of_container(container.id)
-        state = Sandbox(container_id=container.id, attachments=tuple(_attachments(pairs)))
+        state = self._sandbox(container, pairs)
         if any(endpoint.ports for _, endpoint in pairs):
             wiring.unpublish(self._site, state)
         held = self._held.pop(container.id, None)
@@ -214,15 +214,23 @@ class Endpoints:
         endpoint = self._record(container, network, wish)
         wiring.create_network(self._site, network.wire)  # after a reboot it is not there
         attachment = Attachment(network=network.wire, endpoint=endpoint)
-        state = Sandbox(
-            container_id=container.id, attachments=tuple(_attachments(self.of_container(container.id)))
-        )
+        state = self._sandbox(container, self.of_container(container.id))
         try:
             wiring.connect(self._site, state, attachment)
         except BaseException:
             self._database.delete("endpoints", network=network.id, container=container.id)
             raise
         self._publish(network, "connect", container)
+
+    def _sandbox(self, container: Container, pairs: list[tuple[Network, Endpoint]]) -> Sandbox:
+        """`pairs`: as they shall be."""
+        attachments = tuple(_attachments(pairs))
+        servers = container.host["Dns"] or self._settings.dns
+        gateway = next((item.network.gateway for item in attachments if not item.network.internal), "")
+        names = (("host.docker.internal", gateway),) if gateway else ()
+        return Sandbox(
+            container_id=container.id, attachments=attachments, dns_servers=tuple(servers), dns_names=names
+        )
 
     def _record(self, container: Container, network: Network, wish: dict[str, Any]) -> Endpoint:
         """The address is chosen and taken in one transaction."""
@@ -261,7 +269,7 @@ class Endpoints:
     def _disconnect(self, container: Container, network: Network, endpoint: Endpoint) -> None:
         assert network.wire is not None
         left = [pair for pair in self.of_container(container.id) if pair[0].id != network.id]
-        state = Sandbox(container_id=container.id, attachments=tuple(_attachments(left)))
+        state = self._sandbox(container, left)
         wiring.disconnect(self._site, state, Attachment(network=network.wire, endpoint=endpoint))
         self._database.delete("endpoints", network=network.id, container=container.id)
         self._publish(network, "disconnect", container)
@@ -286,22 +294,22 @@ class Endpoints:
                 wanted = chosen if endpoint.id == way_out.endpoint.id else ()
                 if endpoint.ports != wanted:
                     self._put(replaced(endpoint, ports=wanted))
-            attachments = tuple(_attachments(self.of_container(container.id)))
-            wiring.publish(self._site, Sandbox(container_id=container.id, attachments=attachments))
+            wiring.publish(self._site, self._sandbox(container, self.of_container(container.id)))
 
     # --- all --------------------------------------------------------------------------------------
 
     def reconcile(self, running: Iterable[Container]) -> None:
         """At the daemon's start: what is recorded of those who run is made so, and the rest goes."""
+        running = list(running)
         ids = {container.id for container in running}
         for row in self._database.rows("endpoints"):
             if row["container_id"] not in ids:
                 self._database.delete("endpoints", network=row["network_id"], container=row["container_id"])
         wires = [network.wire for network in map(network_from, self._database.rows("networks"))]
         sandboxes = [
-            Sandbox(container_id=id, attachments=tuple(_attachments(self.of_container(id))))
-            for id in ids
-            if self.namespace(id)
+            self._sandbox(container, self.of_container(container.id))
+            for container in running
+            if self.namespace(container.id)
         ]
         wiring.reconcile(self._site, [wire for wire in wires if wire is not None], sandboxes)
 

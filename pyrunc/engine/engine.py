@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 
 from pyrunc import log
+from pyrunc.engine.archive import Archive
 from pyrunc.engine.attachments import Waiting
 from pyrunc.engine.bundle import Bundles
+from pyrunc.engine.connections import Connections
 from pyrunc.engine.containers import Containers
 from pyrunc.engine.db import Database
 from pyrunc.engine.devices import bounding_capabilities
@@ -18,6 +20,7 @@ from pyrunc.engine.listing import Listing
 from pyrunc.engine.locks import Locks
 from pyrunc.engine.logs import Logs
 from pyrunc.engine.networks import Networks
+from pyrunc.engine.observer import Observer
 from pyrunc.engine.runner import Runner, end_shim
 from pyrunc.engine.state import CREATED
 from pyrunc.engine.system import System
@@ -64,6 +67,7 @@ class Engine:
         self.waiting = Waiting()
         self.watch = Watch(self._tell)
         self.containers.live_status = self.watch.status
+        bundles = Bundles(layout, settings, self.containers, self.volumes)
         self.runner = Runner(
             layout=layout,
             settings=settings,
@@ -72,7 +76,7 @@ class Engine:
             containers=self.containers,
             volumes=self.volumes,
             endpoints=self.endpoints,
-            bundles=Bundles(layout, settings, self.containers, self.volumes),
+            bundles=bundles,
             waiting=self.waiting,
             watch=self.watch,
         )
@@ -90,6 +94,9 @@ class Engine:
             self.store, self.containers, self.images, self.networks, self.endpoints, self.runner
         )
 
+        self.connections = Connections(self.locks, self.containers, self.networks, self.endpoints, bundles)
+        self.archive = Archive(layout, self.store, self.locks, self.containers)
+        self.observer = Observer(layout, self.bus, self.containers)
         self.system = System(layout, settings, self.containers, self.images)
 
     def _tell(self, id: str, event: dict[str, Any]) -> None:

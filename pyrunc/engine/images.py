@@ -24,6 +24,7 @@ from pyrunc.image.options import (
 from pyrunc.image.platforms import parse_platform
 from pyrunc.image.pull import list_tags, pull
 from pyrunc.image.push import push
+from pyrunc.image.usage import disk_usage
 from pyrunc.oci.reference import parse_reference
 from pyrunc.options import parse_duration
 from pyrunc.record import replaced
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from pyrunc.engine.events import Bus
     from pyrunc.engine.settings import Settings
     from pyrunc.image.images import HistoryItem, Image
-    from pyrunc.image.options import Pruned, Removed
+    from pyrunc.image.options import DiskUsage, Pruned, Removed
     from pyrunc.image.progress import Callback
     from pyrunc.image.store import Store
     from pyrunc.oci.image import Descriptor
@@ -78,11 +79,14 @@ class Images:
             ImageUse(
                 image_id=container.image_id,
                 container=container.id,
-                running=self._containers.state(container).is_running,
+                running=self._containers.last_state(container).is_running,
             )
             for container in self._containers.all()
             if container.image_id
         )
+
+    def disk_usage(self) -> DiskUsage:
+        return disk_usage(self.store)
 
     def driver(self, image: Image) -> dict[str, Any]:
         """GraphDriver."""

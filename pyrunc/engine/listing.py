@@ -46,7 +46,7 @@ class Listing:
     ) -> list[Pair]:
         """The newest first. A filter for what does not run shows it without `everything`. Raises PyruncError
         INVALID for a value that can't be, NOT_FOUND for a container that is named and isn't there."""
-        pairs = [(container, self._containers.state(container)) for container in self._containers.all()]
+        pairs = [(container, self._containers.last_state(container)) for container in self._containers.all()]
         tests = [self._test(name, values, pairs) for name, values in filters.items()]
         shows_all = (
             everything or limit > 0 or bool({"status", "exited", "health", "before", "since"} & {*filters})
@@ -180,6 +180,19 @@ class Listing:
             "MergedDir": self._runner.rootfs(container),
         }
         return {"Name": "overlay2", "Data": data}
+
+    def wished_networks(self) -> set[str]:
+        """Names that some container will want when it is started."""
+        found = set()
+        for container in self._containers.all():
+            found |= {container.host["NetworkMode"], *container.networks}
+        return found
+
+    def label_test(self, filters: dict[str, tuple[str, ...]]) -> Callable[[dict[str, str]], bool]:
+        return label_test(filters)
+
+    def until_ns(self, filters: dict[str, tuple[str, ...]]) -> int:
+        return until_ns(filters)
 
     def seconds_of(self, moment: str) -> float:
         return time_ns(moment) / 1e9

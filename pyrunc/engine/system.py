@@ -57,7 +57,7 @@ class System:
         }
 
     def info(self) -> dict[str, Any]:
-        states = [self._containers.state(container).status for container in self._containers.all()]
+        states = [self._containers.last_state(container).status for container in self._containers.all()]
         host = os.uname()
         is_cgroup2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
         return {
