@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 _DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 _LIMIT_BYTES, _LIMIT_ENTRIES = 1 << 50, 1 << 40  # the container's own disk is the bound
 
+_MOUNTPOINTS = ("/dev", "/proc", "/sys", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
+
 # Go's os.FileMode: what is of a kind -> bit
 _GO_KINDS: tuple[tuple[Callable[[int], bool], int], ...] = (
     (S_ISDIR, 1 << 31),
@@ -208,7 +210,19 @@ class Archive:
                 writer.finish()
 
     def changes(self, text: str) -> tuple[Change, ...]:
-        return changes(self._store, self._containers.find(text).id)
+        """Without the mountpoints that the runtime has made for what a container gets anyway."""
+        container = self._containers.find(text)
+        ours = {*_MOUNTPOINTS, *(mount.destination for mount in container.mounts)}
+        found = [
+            change
+            for change in changes(self._store, container.id)
+            if change.path not in ours and not change.path.startswith(("/dev/", "/proc/", "/sys/"))
+        ]
+        return tuple(
+            change
+            for change in found
+            if change.path != "/etc" or any(other.path.startswith("/etc/") for other in found)
+        )
 
     def commit(
         self,

@@ -30,7 +30,6 @@ _ABSENT = {
     "/plugins": (501, _NO_PLUGINS),
     "/plugins/{rest*}": (501, _NO_PLUGINS),
     "/build": (501, _NO_BUILDER),
-    "/build/prune": (501, _NO_BUILDER),
     "/build/cancel": (501, _NO_BUILDER),
     "/session": (501, _NO_BUILDKIT),
     "/grpc": (501, _NO_BUILDKIT),

@@ -8,7 +8,7 @@ from pyrunc import jsonio
 from pyrunc.api import imageshapes, shapes
 from pyrunc.api.call import Json, Stream
 from pyrunc.api.routes import volumes
-from pyrunc.api.wire import wait_readable
+from pyrunc.api.wire import has_hung_up, wait_readable
 from pyrunc.errors import INVALID, PyruncError
 
 TYPE_CHECKING = False
@@ -82,8 +82,8 @@ def stats(engine: Needs, call: Call) -> Json | Stream:
     is_stream = call.is_set("stream", True)
     if not is_stream:
         before = None if call.is_set("one-shot") else engine.observer.sample(container)
-        if before is not None and not call.is_set("one-shot"):
-            wait_readable(-1, call.peer, engine.observer.interval_seconds)
+        if before is not None:
+            wait_gone(call.peer, engine.observer.interval_seconds)
         return Json(value=engine.observer.stats(container, before, engine.observer.sample(container)))
 
     def pieces() -> Iterator[bytes]:
@@ -102,7 +102,10 @@ def stats(engine: Needs, call: Call) -> Json | Stream:
 
 def wait_gone(peer: int, seconds: float) -> bool:
     """Whether the client has left within that time."""
-    return wait_readable(peer, peer, seconds)
+    if peer < 0:
+        time.sleep(seconds)
+        return False
+    return not wait_readable(peer, peer, seconds) and has_hung_up(peer)
 
 
 def disk_usage(engine: Needs, call: Call) -> Json:
