@@ -77,6 +77,10 @@ def _open_tree(op: ops.OpenTree, host: Host) -> None:
     )
 
 
+def _open_filesystem(op: ops.OpenFilesystem, host: Host) -> None:
+    host.saved[op.saves] = mounts.make_filesystem(op.fstype, op.source, op.options, op.attributes)
+
+
 def _set_tree_flags(op: ops.SetTreeFlags, host: Host) -> None:
     tree = host.saved[op.takes]
     syscall.mount_setattr(tree, recursive=True, attr_set=op.set_flags, attr_clear=op.clear_flags)
@@ -219,6 +223,7 @@ def _intel_rdt() -> Any:
 
 _DO: dict[type, Callable[[Any, Host], None]] = {
     ops.OpenTree: _open_tree,
+    ops.OpenFilesystem: _open_filesystem,
     ops.SetTreeFlags: _set_tree_flags,
     ops.MapTree: _map_tree,
     ops.OpenNamespace: _open_namespace,

@@ -133,6 +133,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         has_cgroup_namespace=namespaces.has("cgroup"),
         user_maps=(map_lines(linux.uid_mappings), map_lines(linux.gid_mappings)),
         label=label,
+        opens_disks=facts.is_privileged and not in_user_namespace,
     )
     has_root = namespaces.has("mount")
     root = OpenTree(

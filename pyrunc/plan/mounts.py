@@ -20,6 +20,7 @@ from pyrunc.plan.ops import (
     MountFilesystem,
     MoveMount,
     Op,
+    OpenFilesystem,
     OpenTree,
     RemountReadonly,
     SetPropagation,
@@ -184,10 +185,11 @@ def plan_mounts(
     has_cgroup_namespace: bool,
     user_maps: tuple[str, str],
     label: str = "",
+    opens_disks: bool = False,
 ) -> MountPlan:
     """All mounts, in the order of the list. `cgroup_paths`: the container's cgroup in each hierarchy;
     `user_maps`: uid_map and gid_map of its own user namespace, empty for one that it joins; `label`: of
-    SELinux, for the filesystems that are made here."""
+    SELinux, for the filesystems that are made here; `opens_disks`: the host side has the rights to."""
     opened: list[Op] = []
     mounted: list[Op] = []
     finish: list[Op] = []
@@ -205,9 +207,11 @@ def plan_mounts(
         elif options.is_bind:
             part = _plan_bind(mount, options, f"mounts/{number}", bundle, rootfs_propagation)
             part[0].extend(_plan_id_map(mount, f"mounts/{number}", user_maps))
+        elif opens_disks and mount.source.startswith("/dev/"):
+            part = _plan_disk(mount, options, f"mounts/{number}")
         else:
             part = _plan_filesystem(mount, options)
-        opened += part[0]
+        opened += (labelled(op, label) for op in part[0]) if label else part[0]
         mounted += (labelled(op, label) for op in part[1]) if label else part[1]
         finish += part[2]
         mounted += [
@@ -224,7 +228,9 @@ def labelled(op: Op, label: str) -> Op:
         if op.fstype == "mqueue":
             return replaced(op, label=label)
         return op if op.fstype in _WITHOUT_CONTEXT else replaced(op, data=with_context(op.data, label))
-    if isinstance(op, CopyUp) and not any(item.startswith("context=") for item in op.options):
+    if isinstance(op, (CopyUp, OpenFilesystem)) and not any(
+        item.startswith("context=") for item in op.options
+    ):
         return replaced(op, options=(*op.options, f"context={label}"))
     return op
 
@@ -273,6 +279,21 @@ def _plan_filesystem(mount: Mount, options: _Options) -> _Parts:
         origin=mount.origin,
     )
     return [], [first], list(finish)
+
+
+def _plan_disk(mount: Mount, options: _Options, name: str) -> _Parts:
+    """A filesystem on a block device. What devices the container may open is a rule of its cgroup, in which
+    the child is by now: what its config mounts is not a matter of that."""
+    words = ((c.MS_RDONLY, "ro"), *_WORDS)
+    made = OpenFilesystem(
+        fstype=mount.type,
+        source=mount.source,
+        saves=name,
+        options=(*(word for bit, word in words if options.flags & bit), *options.data),
+        attributes=options.set_flags,
+        origin=mount.origin,
+    )
+    return [made], [MoveMount(takes=name, target=_inside(mount), origin=mount.origin)], []
 
 
 def _plan_bind(mount: Mount, options: _Options, name: str, bundle: str, rootfs_propagation: str) -> _Parts:

@@ -157,6 +157,18 @@ class SetTreeFlags(Op):
     clear_flags: int = 0
 
 
+class OpenFilesystem(Op):
+    """A new instance of a filesystem, detached: of a block device, which only the host side may be sure to
+    open. `attributes` are MOUNT_ATTR_*."""
+
+    words = 'mount {fstype} "{source}"'
+    fstype: str
+    source: str
+    saves: str
+    options: tuple[str, ...] = ()
+    attributes: int = 0
+
+
 class MapTree(Op):
     """Id-map the detached tree `takes`, all of its mounts if `recursive`: what belongs to an id inside the
     user namespace is shown as the id outside. The namespace is open as `namespace`; without one it is made

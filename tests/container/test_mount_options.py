@@ -5,6 +5,7 @@ import subprocess
 import pytest
 from support.facts import mount_at
 from support.fields import covers
+from support.host import needs_program
 from support.marks import deviation
 
 MOUNTINFO = "cat /proc/self/mountinfo"
@@ -155,6 +156,32 @@ def test_the_filesystems_of_the_kernel(runtime, bundle):
     text = runtime.ask(bundle, mounts=MOUNTINFO)["mounts"]
     found = {target: mount_at(text, target).fstype for target in ("/proc", "/sys", "/dev/pts")}
     assert found == {"/proc": "proc", "/sys": "sysfs", "/dev/pts": "devpts"}
+
+
+@pytest.fixture
+def disk(work):
+    """A block device with ext4."""
+    with (work / "image").open("wb") as image:
+        image.truncate(4 << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", work / "image"], check=True)
+    made = subprocess.run(["losetup", "--find", "--show", work / "image"], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"no loop device: {made.stderr.strip()}")
+    yield made.stdout.strip()
+    subprocess.run(["losetup", "--detach", made.stdout.strip()], check=True)
+
+
+@needs_program("mke2fs", "losetup")
+@pytest.mark.parametrize("access", ["ro", "rw"])
+def test_a_block_device(runtime, bundle, disk, access):
+    """Which the container itself may not open."""
+    bundle.mount("/data", "ext4", disk, access, "nosuid", "errors=remount-ro")
+    answers = runtime.ask(bundle, mounts=MOUNTINFO, files="ls /data", write="echo x > /data/new || true")
+    found = mount_at(answers["mounts"], "/data")
+    assert (found.fstype, found.source, answers["files"]) == ("ext4", disk, "lost+found")
+    assert {access, "nosuid"} <= set(found.options)
+    assert {access, "errors=remount-ro"} <= set(found.super_options)
+    assert ("Read-only" in answers["write"]) == (access == "ro")
 
 
 @covers("/mounts/*/type=overlay")

@@ -282,3 +282,21 @@ def test_a_user_namespace_that_is_joined_maps_by_itself():
 
 def test_a_bind_that_asks_for_no_mapping_has_none():
     assert len(plan(bind("rbind"), user_maps=("0 1 2\n", "0 1 2\n")).open) == 1
+
+
+def test_a_disk_is_opened_by_the_host_side_with_all_its_options():
+    mount = Mount(
+        destination="/d", type="ext4", source="/dev/x", options=("ro", "nosuid", "sync", "acl", "data=x")
+    )
+    keywords = {
+        "bundle": "/b", "rootfs_propagation": "", "cgroups": CgroupLayout(), "cgroup_paths": (),
+        "has_cgroup_namespace": True, "user_maps": ("", ""),
+    }  # fmt: skip
+    planned = plan_mounts((mount,), **keywords, opens_disks=True)
+    (opened,) = planned.open
+    assert (opened.fstype, opened.source, opened.saves) == ("ext4", "/dev/x", "mounts/0")
+    assert opened.options == ("ro", "sync", "data=x")
+    assert opened.attributes == c.MOUNT_ATTR_RDONLY | c.MOUNT_ATTR_NOSUID
+    (moved,) = planned.mount
+    assert (moved.takes, moved.target) == ("mounts/0", "/d")
+    assert plan_mounts((mount,), **keywords).open == ()
