@@ -101,7 +101,32 @@ def serve(site: Site, state: Sandbox) -> None:
     named = [item.network for item in state.attachments if not item.network.is_default]
     if not named:
         return
-    path = sandbox.path_of(site, state.container_id)
+    network_id = named[0].id
+    told = {
+        "do": "serve", "container": state.container_id,
+        "networks": [network.id[:SHORT] for network in named],
+        "servers": state.dns_servers, "extra": {name.lower(): address for name, address in state.dns_names},
+        "forward": not all(item.network.internal for item in state.attachments),
+    }  # fmt: skip
+    with _locked(site, network_id):
+        clients = {
+            name: client
+            for name, client in _read_clients(site, network_id).items()
+            if sandbox.is_there(sandbox.path_of(site, name))
+        }
+        clients[state.container_id] = told
+        _write_clients(site, network_id, clients)
+        if _tell(site, network_id, {"do": "nothing"}):
+            clients = {state.container_id: told}
+        else:
+            _start(site, network_id)
+        for client in clients.values():
+            _introduce(site, network_id, client)
+
+
+def _introduce(site: Site, network_id: str, told: dict[str, Any]) -> None:
+    """Make the sockets in the container's sandbox and hand them over."""
+    path = sandbox.path_of(site, told["container"])
     with sandbox.open_namespace(path) as namespace, sandbox.inside(namespace):
         sockets = _open_sockets()
         try:
@@ -111,16 +136,25 @@ def serve(site: Site, state: Sandbox) -> None:
             _close(sockets)
             raise
     try:
-        told = {
-            "do": "serve", "container": state.container_id,
-            "networks": [network.id[:SHORT] for network in named],
-            "servers": state.dns_servers, "extra": {name.lower(): address for name, address in
-            state.dns_names}, "forward": not all(item.network.internal for item in state.attachments),
-        }  # fmt: skip
-        with _locked(site, named[0].id):
-            _tell(site, named[0].id, told, sockets, start=True)
+        if not _tell(site, network_id, told, sockets):
+            raise PyruncError(INTERNAL, "the DNS process of a network does not answer", network_id[:SHORT])
     finally:
         _close(sockets)
+
+
+def _read_clients(site: Site, network_id: str) -> dict[str, Any]:
+    """The containers that the network's process serves, each with what it was told: a process that takes its
+    place is told the same."""
+    try:
+        found: dict[str, Any] = json.loads(files.read_whole(_file(site, network_id, "clients")))
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _write_clients(site: Site, network_id: str, clients: dict[str, Any]) -> None:
+    with doing("write the containers of a DNS process"):
+        files.write_atomically(_file(site, network_id, "clients"), json.dumps(clients).encode(), 0o600)
 
 
 def _open_sockets() -> tuple[socket.socket, socket.socket]:
@@ -146,9 +180,12 @@ def _close(sockets: Iterable[socket.socket]) -> None:
 
 def forget(site: Site, network: Network, container_id: str) -> None:
     """The network's process serves the container no longer. Nothing is done if it does not run."""
-    if not network.is_default and os.path.exists(_file(site, network.id, "sock")):
+    if not network.is_default and os.path.exists(_file(site, network.id, "clients")):
         with _locked(site, network.id):
-            _tell(site, network.id, {"do": "forget", "container": container_id})
+            clients = _read_clients(site, network.id)
+            if clients.pop(container_id, None) is not None:
+                _write_clients(site, network.id, clients)
+                _tell(site, network.id, {"do": "forget", "container": container_id})
 
 
 def stop(site: Site, network_id: str) -> None:
@@ -157,7 +194,7 @@ def stop(site: Site, network_id: str) -> None:
         return
     with _locked(site, network_id):
         _tell(site, network_id, {"do": "stop"})
-        for ending in ("sock", "json", "lock"):
+        for ending in ("sock", "json", "clients", "lock"):
             try:
                 os.unlink(_file(site, network_id, ending))
             except FileNotFoundError:
@@ -172,35 +209,22 @@ def known_networks(site: Site) -> set[str]:
         return set()
 
 
-def _tell(
-    site: Site,
-    network_id: str,
-    told: dict[str, Any],
-    sockets: Iterable[socket.socket] = (),
-    start: bool = False,
-) -> None:
-    """One message and the word that it is done; the process is started if it does not run and `start` says
-    so. One that does not answer is ended, by the pid that the kernel names. Raises PyruncError."""
+def _tell(site: Site, network_id: str, told: dict[str, Any], sockets: Iterable[socket.socket] = ()) -> bool:
+    """One message. Was there somebody who said that it is done? A process that does not answer is ended, by
+    the pid that the kernel names."""
     connection = _connect(site, network_id)
-    if connection is None and start:
-        _start(site, network_id)
-        connection = _connect(site, network_id)
-        if connection is None:
-            raise PyruncError(INTERNAL, "the DNS process of a network ended as it began", network_id[:SHORT])
     if connection is None:
-        return
+        return False
     with connection:
         try:
             descriptors = [item.fileno() for item in sockets]
             socket.send_fds(connection, [json.dumps(told).encode()], descriptors)
             if connection.recv(16) == b"done":
-                return
+                return True
         except OSError:
             pass
         _end(connection)
-    if start:
-        _start(site, network_id)
-        _tell(site, network_id, told, sockets)
+    return False
 
 
 def _connect(site: Site, network_id: str) -> socket.socket | None:

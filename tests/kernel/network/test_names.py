@@ -244,6 +244,21 @@ def test_a_process_that_was_killed_is_started_again_by_reconcile(machine: Machin
     assert ask(one, "host.docker.internal") == (names.NO_ERROR, ["172.18.0.1"])
 
 
+def test_a_process_that_was_killed_is_replaced_for_all_at_the_next_container(machine: Machine):
+    network = machine.network("mine", MORE)
+    one = machine.container("one", network)
+    machine.container("gone", network)
+    machine.remove_container("gone")
+    pid = process_of(machine, network)
+    os.kill(pid, 9)
+    until(lambda: not os.path.exists(f"/proc/{pid}") or _is_zombie(pid), "its end")
+
+    two = machine.container("two", network)
+
+    for container in (one, two):
+        assert ask(container, "host.docker.internal") == (names.NO_ERROR, ["172.18.0.1"])
+
+
 def _is_zombie(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
