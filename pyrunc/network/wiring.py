@@ -139,9 +139,9 @@ def connect(site: Site, state: Sandbox, attachment: Attachment) -> None:
             resolver.add_names(site, attachment.network, attachment.endpoint)
             resolver.serve(site, state)
         except BaseException:
+            links.remove((attachment.endpoint.host_interface,), site.link_group)
             resolver.forget(site, attachment.network, state.container_id)
             resolver.remove_names(site, attachment.network, attachment.endpoint)
-            links.remove((attachment.endpoint.host_interface,), site.link_group)
             raise
 
 
