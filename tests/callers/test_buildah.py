@@ -42,9 +42,10 @@ def test_what_a_user_sets(buildah, box, work):
     (work / "file").write_text("bound\n")
     options = ("--hostname", "name", "--env", "A=b", "--user", "1000", "--volume", f"{work}:/data:ro")
     done = run(
-        buildah, *options, "--cap-drop", "kill", box, "sh", "-c",
+        buildah, *options, "--cap-drop", "CAP_KILL", box, "sh", "-c",
         "hostname; echo $A; id -u; cat /data/file; touch /data/x 2>&1; grep CapBnd /proc/self/status",
     )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[:4] == ["name", "b", "1000", "bound"]
     assert lines[4].endswith("Read-only file system")
