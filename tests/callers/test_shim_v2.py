@@ -244,7 +244,8 @@ def test_an_exec_that_fails(shim):
     made = box(shim).start()
     with pytest.raises(Refused, match=r"OCI runtime exec failed.*no such file or directory"):
         made.exec("one", "/no/such")
-    assert made("State", exec_id="one")["status"] == messages.CREATED
+    assert made("Wait", exec_id="one")["exit_status"] == 255, "CRI waits for it"
+    assert made("State", exec_id="one")["status"] == messages.STOPPED
     made("Delete", exec_id="one")
     assert made.exec("one", "true")
     made.end()

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 _SIGKILL = 9
+_NEVER_STARTED = 255
 _LAST_SIGNAL = 64
 
 
@@ -217,20 +218,25 @@ class Service:
 
         def done(outcome: Outcome) -> None:
             error = _connect(init, outcome)
-            if outcome.pid:
-                self._expect(task, init, outcome.pid)
-                self._watch_oom(task)
+            if error is not None and not outcome.pid:
+                self._fail_start(init, error, call, "OCI runtime start failed: ")
+                return
+            self._expect(task, init, outcome.pid)
+            self._watch_oom(task)
             self._started(task, error, call)
 
         words = restore_words(task.bundle, task.checkpoint, task.options)
         init.streams.prepare(
             lambda streams: task.door.restore(words, task.id, streams, done),
-            lambda error: self._fail_start(init, error, call),
+            lambda error: self._fail_start(init, error, call, "OCI runtime start failed: "),
         )
 
-    def _fail_start(self, process: Process, error: PyruncError, call: Call) -> None:
+    def _fail_start(self, process: Process, error: PyruncError, call: Call, prefix: str) -> None:
+        """It never was: who waits for its end is told of one."""
         process.is_busy = False
-        call.fail(error, "OCI runtime start failed: ")
+        process.streams.finish()
+        process.end(_NEVER_STARTED, time_ns())
+        call.fail(error, prefix)
 
     # --- exec -------------------------------------------------------------------------------------
 
@@ -260,14 +266,14 @@ class Service:
         path = f"{task.work}/process-{self._number}.json"
 
         def failed(error: PyruncError) -> None:
-            process.is_busy = False
-            process.streams.finish()
-            call.fail(error, "OCI runtime exec failed: ")
+            self._fail_start(process, error, call, "OCI runtime exec failed: ")
 
         def done(outcome: Outcome) -> None:
             posix.unlink(path)
             error = _connect(process, outcome)
             if error is not None:
+                if outcome.pid:  # it is there, and nobody can use it: ours, and not reaped yet
+                    posix.kill(outcome.pid, _SIGKILL)
                 failed(error)
                 return
             process.is_busy = False
@@ -312,8 +318,8 @@ class Service:
         if outcome.error is not None and outcome.error.kind != NOT_FOUND:
             call.fail(outcome.error, "OCI runtime delete failed: ")
             return
-        if init.child is None:
-            init.end(0, time_ns())  # never restored
+        if init.child is None and init.status != messages.STOPPED:
+            init.end(_NEVER_STARTED, time_ns())  # it was to be restored
         init.when_ended(lambda: self._forget(task, call))
 
     def _forget(self, task: Task, call: Call) -> None:
