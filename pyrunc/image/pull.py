@@ -145,6 +145,7 @@ class _Pull:
                 self._reporter.say("Pulling fs layer", job.short)
         feeds = {layer.digest: Feed() for layer in manifest.layers}
         tasks = Tasks()
+        tasks.when_cancelled = [feed.fail for feed in feeds.values()]
         with Workers(3) as workers:
             tasks.run(
                 [partial(self._fetch, layer, feeds[layer.digest], tasks) for layer in wanted.values()],

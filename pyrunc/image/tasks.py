@@ -22,6 +22,7 @@ class Tasks:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._error: BaseException | None = None
+        self.when_cancelled: list[Callable[[], None]] = []  # to wake up who waits for what won't come
 
     def is_cancelled(self) -> bool:
         return self._stop.is_set()
@@ -31,6 +32,8 @@ class Tasks:
             if self._error is None or isinstance(self._error, Cancelled):
                 self._error = error
         self._stop.set()
+        for wake in self.when_cancelled:
+            wake()
 
     def run(self, jobs: Iterable[Callable[[], None]], at_a_time: int) -> None:
         """Each job once, by `at_a_time` threads, which take them in order."""

@@ -10,6 +10,7 @@ import threading
 from contextlib import contextmanager
 
 from pyrunc.errors import INTERNAL, PyruncError
+from pyrunc.image.tasks import Cancelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,12 +47,16 @@ class Feed:
                 self._listener(-1, False)
             self._lock.notify_all()
 
+    @property
+    def is_failed(self) -> bool:
+        return self._failed
+
     def wait_for_some(self) -> None:
-        """Raises INTERNAL if the transfer failed, which says so itself."""
+        """Raises Cancelled if the transfer failed, which says so itself."""
         with self._lock:
             self._lock.wait_for(lambda: self._available or self._complete or self._failed)
             if self._failed:
-                raise PyruncError(INTERNAL, "the layer could not be fetched")
+                raise Cancelled
 
     @contextmanager
     def listening(
@@ -60,7 +65,7 @@ class Feed:
         """`begin` is told what is there, then `listener` of all that comes, with -1 that nothing will."""
         with self._lock:
             if self._failed:
-                raise PyruncError(INTERNAL, "the layer could not be fetched")
+                raise Cancelled
             begin(self._available, self._complete)
             self._listener = listener
         try:
@@ -145,7 +150,12 @@ class Worker:
             self._send({**order, "available": available, "complete": complete})
 
         with feed.listening(begin, more):
-            return self._answer(progress)
+            try:
+                return self._answer(progress)
+            except PyruncError:
+                if feed.is_failed:
+                    raise Cancelled from None
+                raise
 
     def amend(self, target: str, lower: tuple[str, ...], links: list[Any], implicit: list[str]) -> None:
         self._send({"do": "amend", "target": target, "lower": lower, "links": links, "implicit": implicit})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.fake_registry import fake_registry
-from support.images import MadeImage, directory, entry, hard_link, index_of, layer, symlink
+from support.images import MadeImage, digest_of, directory, entry, hard_link, index_of, layer, symlink
 
 from pyrunc.errors import DENIED, INVALID, NOT_FOUND, UNSUPPORTED, PyruncError
 from pyrunc.image.images import find_image, list_images
@@ -152,6 +152,19 @@ def test_a_layer_that_is_not_the_configs_is_refused(overlay_store, registry):
     with pytest.raises(PyruncError, match="does not match the image's config"):
         pull(overlay_store, reference(registry), options())
     assert overlay_store.snapshots.committed() == ()
+
+
+def test_one_failure_ends_all_that_waits(overlay_store, registry):
+    """The layers after the first are not even begun to be fetched."""
+    layers = [layer(entry(f"f{number}", b"x")) for number in range(6)]
+    diffs = ["sha256:" + "0" * 64, *(digest_of(data) for data in layers[1:])]
+    registry.add(MadeImage(*layers, diff_ids=diffs), "1")
+    with pytest.raises(PyruncError, match="does not match the image's config"):
+        pull(overlay_store, reference(registry), options(parallel=1))
+    for data in MadeImage(*layers).blobs:
+        registry.blobs.pop(data, None)
+    with pytest.raises(PyruncError, match="blob unknown"):
+        pull(overlay_store, reference(registry), options(parallel=1))
 
 
 def test_a_manifest_by_digest_has_to_be_that_one(overlay_store, registry):
