@@ -60,6 +60,7 @@ def launch(settings: Settings, given: dict[str, Any], *, starts: bool) -> None:
         write_atomically(
             f"{directory}/{protocol.SETTINGS_FILE}", jsonio.dumps(document).encode("utf-8", "surrogateescape")
         )
+        # Begun anew, and not forked: what `run` has imported is of no use to a shim.
         protocol.start(directory, own_words(), "/proc/self/exe")
     except BaseException:
         _remove_directories(directory)
@@ -67,8 +68,8 @@ def launch(settings: Settings, given: dict[str, Any], *, starts: bool) -> None:
 
 
 def own_words() -> tuple[bytes, ...]:
-    """How this command line was begun, without what it was given: by the launcher or by an interpreter. A
-    shim is begun anew, and not forked, for what a `run` has imported is of no use to it."""
+    """How the command line of this process was begun, without what it was given: by the launcher, or by an
+    interpreter with a script."""
     words = read_whole("/proc/self/cmdline").split(b"\0")[:-1]
     return tuple(words[: len(words) - len(sys.argv) + 1])
 

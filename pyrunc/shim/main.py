@@ -8,7 +8,7 @@ import posix
 from pyrunc import log
 from pyrunc.errors import INTERNAL, PyruncError
 from pyrunc.files import read_all, write_all, write_atomically
-from pyrunc.kernel import signals
+from pyrunc.kernel import signals, syscall
 from pyrunc.shim import memory, protocol, settings
 from pyrunc.shim.attach import PATIENCE_SECONDS
 from pyrunc.shim.container import Container
@@ -47,14 +47,15 @@ def launch(directory: str, wanted: settings.Settings) -> None:
     """Leave a shim behind, a child of nobody here. Returns when its container is created, and started if it
     is to be. Raises PyruncError, what kept it from that."""
     reading, writing = posix.pipe2(posix.O_CLOEXEC)
-    middle = posix.fork()
+    middle, pidfd = syscall.clone3(0)  # not posix.fork: the launcher has to know of it
     if middle == 0:
         try:
-            if posix.fork() == 0:
+            if syscall.clone3(0)[0] == 0:
                 _serve(directory, wanted, writing)
         finally:
             posix._exit(0)
     posix.close(writing)
+    posix.close(pidfd)
     posix.waitpid(middle, 0)
     try:
         answer = read_all(reading)
