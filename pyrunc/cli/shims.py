@@ -159,7 +159,7 @@ def ask(settings: Settings, container_id: str, verb: str, arguments: dict[str, A
     try:
         protocol.call(directory_of(settings, container_id), verb, **arguments)
     except PyruncError as error:
-        if error.kind == NOT_FOUND and error.where.startswith("/"):
+        if protocol.is_gone(error):
             return False
         raise
     return True

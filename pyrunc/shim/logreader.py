@@ -115,12 +115,21 @@ def _open_all(settings: LogSettings, tail: int) -> list[tuple[int, int]]:
         try:
             fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
         except FileNotFoundError:
-            break
+            continue
+        if found and _is_same(fd, found[-1][0]):
+            posix.close(fd)  # it was moved in between
+            continue
         begin, count = _last_lines(fd, tail) if tail > 0 else (0, 0)
         found.append((fd, begin))
         if tail > 0:
             tail -= count
     return found[::-1]
+
+
+def _is_same(one: int, other: int) -> bool:
+    """Is it one file that both descriptors have open?"""
+    first, second = posix.fstat(one), posix.fstat(other)
+    return (first.st_ino, first.st_dev) == (second.st_ino, second.st_dev)
 
 
 def _last_lines(fd: int, wanted: int) -> tuple[int, int]:
@@ -213,7 +222,6 @@ class Follower:
 
     def _open_newer(self) -> list[int]:
         """Files that were begun since ours, the oldest first: it may have been moved more than once."""
-        ours = posix.fstat(self._files[0])
         found: list[int] = []
         for number in range(self._settings.max_files):
             path = f"{self._settings.path}.{number}" if number else self._settings.path
@@ -221,13 +229,15 @@ class Follower:
                 fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
             except FileNotFoundError:
                 continue
-            status = posix.fstat(fd)
-            if (status.st_ino, status.st_dev) == (ours.st_ino, ours.st_dev):
-                posix.close(fd)
+            if _is_same(fd, self._files[0]):
                 if not number:
-                    self._begin_again_if_cut(status.st_size)
+                    self._begin_again_if_cut(posix.fstat(fd).st_size)
+                posix.close(fd)
                 break
-            found.insert(0, fd)
+            if found and _is_same(fd, found[0]):
+                posix.close(fd)  # it was moved in between
+            else:
+                found.insert(0, fd)
         return found
 
     def _begin_again_if_cut(self, size: int) -> None:

@@ -188,7 +188,8 @@ class Shim:
         ended with it the time to be told."""
 
         def look() -> None:
-            if (self.container.hub.is_busy or self.server.sessions) and seconds > 0:
+            is_busy = self.container.hub.is_busy or bool(self.server.sessions)
+            if self.server.is_deleting or (is_busy and seconds > 0):
                 self._linger(seconds - _LAST_ANSWERS_SECONDS)
             else:
                 self.loop.stop()

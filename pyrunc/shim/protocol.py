@@ -242,7 +242,7 @@ def wait(directory: str) -> int:
     try:
         code: int = call(directory, "wait")["exit_code"]
     except PyruncError as error:
-        if error.kind != NOT_FOUND:
+        if not is_gone(error):
             raise
         code = load_status(directory)["exit_code"]
     return code
@@ -262,19 +262,20 @@ def execute(
         posix.close(fd)
 
 
+def is_gone(error: PyruncError) -> bool:
+    """Was there no shim to ask, or has it ended before it answered?"""
+    return error.kind == NOT_FOUND and error.what == _GONE
+
+
 def remove(directory: str, *, force: bool) -> bool:
     """Have the shim remove its container, and end. False where there is no shim (any more): who has the state
     root deletes the container then. Raises PyruncError, as the runtime's delete does."""
     try:
-        connection = Connection(directory)
+        call(directory, "delete", force=force)
     except PyruncError as error:
-        if error.kind == NOT_FOUND:
+        if is_gone(error):
             return False
         raise
-    try:
-        connection.call("delete", force=force)
-    finally:
-        connection.close()
     return True
 
 

@@ -56,7 +56,7 @@ def _exit_code(connection: protocol.Connection, directory: str) -> int:
     try:
         status = connection.call("status")["status"]
     except PyruncError as error:
-        if error.kind != NOT_FOUND:
+        if not protocol.is_gone(error):
             raise
         status = protocol.load_status(directory)
     ended = status["status"] in (protocol.STOPPED, protocol.RESTARTING)
