@@ -13,6 +13,7 @@ import pytest
 from support import dockerd, image, leaks
 from support.bundle import PREFIX, make_rootfs
 from support.caller import Caller, own_directory, own_machine
+from support.shim import find_shim
 from support.waiting import until
 
 
@@ -99,15 +100,18 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 
 
 @pytest.fixture(scope="session")
-def _containerd() -> Iterator[Path]:
+def _containerd(runtime_command: str) -> Iterator[Path]:
     for name in ("containerd", "ctr", "containerd-shim-runc-v2"):
         if shutil.which(name) is None:
             pytest.skip(f"{name} is not installed")
     with own_directory() as path:
         (path / "config.toml").write_text(CONTAINERD.format(path=path))
+        (path / "shims").mkdir()
+        shim = find_shim(runtime_command, path / "shims")
+        env = {**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}"}
         with (path / "log").open("wb") as log:
             daemon = subprocess.Popen(
-                ["containerd", "--config", path / "config.toml"], stdout=log, stderr=log, cwd=path
+                ["containerd", "--config", path / "config.toml"], stdout=log, stderr=log, cwd=path, env=env
             )
         try:
             until(lambda: (path / "containerd.sock").exists() and _answers(path), "containerd answers", 30)
@@ -132,22 +136,26 @@ def _ctr(path: Path) -> Caller:
 
 
 class Ctr(Caller):
-    """ctr, with the runtime under test for what it runs."""
+    """ctr, with the runtime under test for what it runs, called by containerd's shim or within our own."""
 
-    def __init__(self, path: Path, runtime: str) -> None:
+    def __init__(self, path: Path, runtime: str, *, own_shim: bool) -> None:
         caller = _ctr(path)
         super().__init__(caller.base, caller.env)
-        self.options = ("--runc-binary", runtime, "--runc-root", str(path / "runc"))
+        self.options: tuple[str, ...] = ("--runc-binary", runtime, "--runc-root", str(path / "runc"))
+        if own_shim:
+            settings = path / "pyrunc.toml"
+            settings.write_text(f'Root = "{path}/pyrunc"\n')
+            self.options = ("--runtime", "io.containerd.pyrunc.v2", "--runtime-config-path", str(settings))
 
     def run(self, *words: object) -> tuple[object, ...]:
         """The words of `ctr run`, options first: `*ctr.run("--rm"), id, command`."""
         return ("run", *self.options, *words, "test.invalid/busybox:test")
 
 
-@pytest.fixture
-def ctr(_containerd: Path, runtime_command: str) -> Iterator[Ctr]:
+@pytest.fixture(params=["containerd's shim", "our shim"])
+def ctr(_containerd: Path, runtime_command: str, request: pytest.FixtureRequest) -> Iterator[Ctr]:
     before = leaks.children()
-    made = Ctr(_containerd, runtime_command)
+    made = Ctr(_containerd, runtime_command, own_shim=request.param == "our shim")
     yield made
     for task in made.ok("task", "list", "--quiet").split():
         made("task", "delete", "--force", task)
@@ -161,6 +169,9 @@ def ctr(_containerd: Path, runtime_command: str) -> Iterator[Ctr]:
     assert not left and not inside, (left, inside)
     for path in parents:  # one for each namespace of containerd's, which nobody removes
         path.rmdir()
+    default = Path("/run/containerd/pyrunc", own)
+    if default.is_dir():
+        default.rmdir()
 
 
 class Docker(Caller):

@@ -1,4 +1,5 @@
-"""containerd and its shim call the runtime: `ctr run --runc-binary PATH`, and what `ctr task` does after."""
+"""containerd runs containers by the runtime: `ctr run`, and what `ctr task` does after. Each test runs with
+containerd's own shim, which calls the runtime (`--runc-binary PATH`), and with ours, which has it within."""
 
 import json
 import shutil
@@ -95,6 +96,26 @@ def test_exec_on_a_terminal(ctr):
         terminal.type("tty; exit 8\n")
         terminal.expect("/dev/pts/0")
         assert process.wait(30) == 8
+
+
+def test_attach(ctr):
+    """To what another client has begun: on a terminal, and gone without an end."""
+    with ctr.on_terminal(*ctr.run("--tty"), "box", "sh") as (first, _):
+        first.expect("# ")
+        with ctr.on_terminal("task", "attach", "box") as (second, process):
+            second.type("echo $((40 + 2)); exit 3\n")
+            assert process.wait(30) == 3
+    assert status(ctr) in ("STOPPED", None)
+
+
+def test_checkpoint(ctr):
+    box = start(ctr, "sleep", "1000")
+    done = ctr("task", "checkpoint", "--exit", box)
+    if done.returncode:
+        assert "criu" in done.stderr, done
+        assert status(ctr) == "RUNNING", "one that fails changes nothing"
+        pytest.skip(f"criu can't here: {done.stderr}")
+    until(lambda: status(ctr) == "STOPPED", "it has ended")
 
 
 def test_pause_and_resume(ctr):

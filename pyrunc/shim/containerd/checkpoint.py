@@ -17,7 +17,10 @@ _CGROUPS_MODES = ("soft", "full", "strict", "ignore")
 def checkpoint_words(wrapped: dict[str, Any] | None, path: str, options: Options) -> tuple[str, ...]:
     """The verb and its options. Raises PyruncError INVALID."""
     try:
-        given = messages.decode(messages.CHECKPOINT_OPTIONS, b"" if wrapped is None else wrapped["value"])
+        if wrapped is not None and messages.type_of(wrapped) == messages.OLD_CHECKPOINT_OPTIONS_TYPE:
+            given = messages.decode(messages.OLD_CHECKPOINT_OPTIONS, wrapped["value"])
+        else:
+            given = messages.decode(messages.CHECKPOINT_OPTIONS, b"" if wrapped is None else wrapped["value"])
     except Malformed:
         raise PyruncError(INVALID, "malformed options of a checkpoint") from None
     image = path or given["image_path"] or options.criu_image_path

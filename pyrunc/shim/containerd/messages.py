@@ -76,6 +76,11 @@ OPTIONS = table(
     io_gid=(5, UINT), binary_name=(6, TEXT), root=(7, TEXT), systemd_cgroup=(9, BOOL),
     criu_image_path=(10, TEXT), criu_work_path=(11, TEXT),
 )  # fmt: skip
+OLD_OPTIONS_TYPE = "containerd.linux.runc.CreateOptions"  # the client's, for a runtime that isn't called runc
+OLD_OPTIONS = table(
+    no_pivot_root=(1, BOOL), no_new_keyring=(8, BOOL), shim_cgroup=(9, TEXT), io_uid=(10, UINT),
+    io_gid=(11, UINT), criu_work_path=(12, TEXT), criu_image_path=(13, TEXT),
+)  # fmt: skip
 GENERIC_OPTIONS_TYPE = "runtimeoptions.v1.Options"  # of a runtime that containerd doesn't know
 GENERIC_OPTIONS = table(type_url=(1, TEXT), config_path=(2, TEXT), config_body=(3, BYTES))
 CHECKPOINT_OPTIONS = table(
@@ -83,6 +88,10 @@ CHECKPOINT_OPTIONS = table(
     file_locks=(5, BOOL), empty_namespaces=(6, TEXT, True), cgroups_mode=(7, TEXT), image_path=(8, TEXT),
     work_path=(9, TEXT),
 )  # fmt: skip
+OLD_CHECKPOINT_OPTIONS_TYPE = "containerd.linux.runc.CheckpointOptions"
+OLD_CHECKPOINT_OPTIONS = {
+    **CHECKPOINT_OPTIONS, **table(work_path=(8, TEXT), image_path=(9, TEXT)),
+}  # fmt: skip
 PROCESS_DETAILS_TYPE = "containerd.runc.v1.ProcessDetails"
 PROCESS_DETAILS = table(exec_id=(1, TEXT))
 RUNTIME_INFO = table(

@@ -35,7 +35,6 @@ _WORDS = {
     "IoUid": "io_uid", "IoGid": "io_gid", "CriuImagePath": "criu_image_path",
     "CriuWorkPath": "criu_work_path",
 }  # fmt: skip
-_OTHER_RUNC_TYPE = "containerd.linux.runc.CreateOptions"  # of shims of version 1
 
 
 class Options(Record):
@@ -62,13 +61,14 @@ def parse_options(wrapped: dict[str, Any] | None) -> Options:
     try:
         if kind == messages.OPTIONS_TYPE:
             return Options(**messages.decode(messages.OPTIONS, wrapped["value"]))
+        if kind == messages.OLD_OPTIONS_TYPE:
+            return Options(**messages.decode(messages.OLD_OPTIONS, wrapped["value"]))
         if kind == messages.GENERIC_OPTIONS_TYPE:
             generic = messages.decode(messages.GENERIC_OPTIONS, wrapped["value"])
             return _from_toml(generic["config_body"], generic["config_path"])
     except Malformed:
         raise PyruncError(INVALID, "malformed runtime options", kind) from None
-    why = "these were of shims of version 1" if kind == _OTHER_RUNC_TYPE else ""
-    raise PyruncError(INVALID, "unsupported type of runtime options", kind, why)
+    raise PyruncError(INVALID, "unsupported type of runtime options", kind)
 
 
 def _from_toml(body: bytes, path: str) -> Options:

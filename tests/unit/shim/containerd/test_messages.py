@@ -24,6 +24,8 @@ MESSAGES = {
     "containerd.runc.v1.Options": messages.OPTIONS,
     "containerd.runc.v1.CheckpointOptions": messages.CHECKPOINT_OPTIONS,
     "containerd.runc.v1.ProcessDetails": messages.PROCESS_DETAILS,
+    messages.OLD_OPTIONS_TYPE: messages.OLD_OPTIONS,
+    messages.OLD_CHECKPOINT_OPTIONS_TYPE: messages.OLD_CHECKPOINT_OPTIONS,
     "containerd.services.events.ttrpc.v1.ForwardRequest": messages.FORWARD,
     **{f"containerd.events.{name}": fields for name, (_, fields) in messages.EVENTS.items()},
     f"{_METRICS1}.Metrics": messages.METRICS1,
@@ -37,10 +39,10 @@ def descriptors() -> dict[str, Any]:
     pytest.importorskip("google.protobuf")
     from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-    program = shutil.which("containerd-shim-runc-v2")
-    if program is None:
-        pytest.skip("there is no containerd-shim-runc-v2 to ask")
-    data = Path(program).read_bytes()
+    programs = [shutil.which(name) for name in ("containerd-shim-runc-v2", "ctr")]
+    if None in programs:
+        pytest.skip("there is no containerd-shim-runc-v2 and ctr to ask")
+    data = b"".join(Path(str(program)).read_bytes() for program in programs)
     found: dict[str, Any] = {}
     for match in re.finditer(rb"\x1f\x8b\x08\0\0\0\0\0[\0-\4]\xff", data):
         try:
@@ -51,7 +53,7 @@ def descriptors() -> dict[str, Any]:
         found |= {f"{file.package}.{message.name}": message for message in file.message_type}
         found |= {f"{file.package}.{service.name}": service for service in file.service}
     if not found:
-        pytest.skip("this containerd-shim-runc-v2 describes itself in another way")
+        pytest.skip("these describe themselves in another way")
     return found
 
 
