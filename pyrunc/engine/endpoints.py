@@ -10,6 +10,7 @@ import secrets
 import threading
 from contextlib import ExitStack
 
+from pyrunc import log
 from pyrunc.engine.model import to_document
 from pyrunc.engine.networks import HOST, NULL, Network, network_from
 from pyrunc.errors import CONFLICT, DENIED, INVALID, PyruncError
@@ -312,6 +313,12 @@ class Endpoints:
             if self.namespace(container.id)
         ]
         wiring.reconcile(self._site, [wire for wire in wires if wire is not None], sandboxes)
+        for container in running:
+            bindings = [port for _, endpoint in self.of_container(container.id) for port in endpoint.ports]
+            if bindings:
+                self._held[container.id], lost = wiring.hold_ports(bindings)
+                for port in lost:
+                    log.warning(f"container {container.id}: port {port.host_port} is held by another program")
 
     def _publish(self, network: Network, action: str, container: Container) -> None:
         self._bus.publish(

@@ -22,6 +22,7 @@ from pyrunc.engine.logs import Logs
 from pyrunc.engine.networks import Networks
 from pyrunc.engine.observer import Observer
 from pyrunc.engine.runner import Runner, end_shim
+from pyrunc.engine.shims import Shims
 from pyrunc.engine.state import CREATED
 from pyrunc.engine.system import System
 from pyrunc.engine.verbs import Verbs
@@ -66,11 +67,11 @@ class Engine:
         self.logs = Logs(layout, self.containers)
         self.waiting = Waiting()
         self.watch = Watch(self._tell)
+        self.shims = Shims()
         self.containers.live_status = self.watch.status
         bundles = Bundles(layout, settings, self.containers, self.volumes)
         self.runner = Runner(
             layout=layout,
-            settings=settings,
             locks=self.locks,
             store=self.store,
             containers=self.containers,
@@ -79,6 +80,7 @@ class Engine:
             bundles=bundles,
             waiting=self.waiting,
             watch=self.watch,
+            shims=self.shims,
         )
         self.verbs = Verbs(
             layout,
@@ -110,6 +112,7 @@ class Engine:
 
     def close(self) -> None:
         """Containers go on."""
+        self.shims.close()
         self.database.close()
 
     def take_up(self, *, restarts: bool = True) -> None:

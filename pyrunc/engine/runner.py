@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pyrunc.engine.layout import Layout
     from pyrunc.engine.locks import Locks
     from pyrunc.engine.model import Container
-    from pyrunc.engine.settings import Settings
+    from pyrunc.engine.shims import Shims
     from pyrunc.engine.volumes import Volumes
     from pyrunc.engine.watch import Watch
     from pyrunc.image.store import Store
@@ -52,7 +52,6 @@ class Runner:
         self,
         *,
         layout: Layout,
-        settings: Settings,
         locks: Locks,
         store: Store,
         containers: Containers,
@@ -61,8 +60,9 @@ class Runner:
         bundles: Bundles,
         waiting: Waiting,
         watch: Watch,
+        shims: Shims,
     ) -> None:
-        self._layout, self._settings, self._locks, self._store = layout, settings, locks, store
+        self._layout, self._locks, self._store, self._shims = layout, locks, store, shims
         self._containers, self._volumes, self._endpoints = containers, volumes, endpoints
         self._bundles, self._waiting, self._watch = bundles, waiting, watch
         self._unsettled: set[str] = set()  # started, and not undone yet
@@ -119,7 +119,7 @@ class Runner:
                 0o600,
             )
             undo.callback(self._abandon_shim, directory)
-            protocol.start(directory, self._settings.runtime_program)
+            self._shims.start(directory)
             self._unsettled.add(container.id)
             undo.callback(self._unsettled.discard, container.id)
             self._watch.add(container.id, directory)

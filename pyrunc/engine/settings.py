@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
 from pyrunc.record import Record
-
-
-def own_program() -> tuple[str, ...]:
-    """The words that run our own runtime's command line, as this very interpreter sees it."""
-    package = __file__.rpartition("/pyrunc/")[0]
-    run = f"import sys; sys.path.insert(0, {package!r}); from pyrunc.cli.main import entry; entry()"
-    return sys.executable, "-ISEB", "-X", "utf8", "-c", run
 
 
 class Settings(Record):
@@ -19,7 +10,6 @@ class Settings(Record):
     log for which none were asked; `network_table`: the nftables table, one for each engine on a host;
     `exit_command`: run by a shim at its end, where there is no daemon to clean up."""
 
-    runtime_program: tuple[str, ...] = own_program()
     runtimes: dict[str, str] = {}  # noqa: RUF012  (a Record's default: never changed)
     storage_driver: str = ""
     log_driver: str = "json-file"

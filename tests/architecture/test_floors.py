@@ -35,6 +35,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "shim.protocol",
         "shim.logreader",
         "shim.settings",
+        "spawner.client",
     ),
     "api": ("engine", "oci.state"),  # see test_a_route_knows_no_engine
     "library": ("oci", "runtime", "kernel.signals", "kernel.spawn"),
