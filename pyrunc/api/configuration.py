@@ -8,6 +8,7 @@ we do not are refused by name, for a setting that is read over is one that someb
 from __future__ import annotations
 
 from pyrunc import jsonio
+from pyrunc.api.client import parse_address
 from pyrunc.engine.hostconfig import LOG_DRIVERS, log_size
 from pyrunc.engine.layout import Layout
 from pyrunc.engine.settings import Settings
@@ -101,7 +102,7 @@ def make_configuration(given: dict[str, Any], document: Any, path: str) -> Confi
     tls = _tls(merged)
     hosts = merged["hosts"] or (DEFAULT_HOST,)
     for host in hosts:
-        if host.startswith("tcp://") and tls is None:
+        if parse_address(host)[0] == "tcp" and tls is None:
             raise PyruncError(
                 INVALID,
                 "a tcp socket without TLS client certificates would give root to everybody",

@@ -69,6 +69,7 @@ class Bundles:
             ),
             is_cgroup2=self._is_cgroup2,
             has_apparmor=os.path.isdir("/sys/kernel/security/apparmor"),
+            has_mqueue=os.path.isdir("/dev/mqueue"),
             machine=platform.machine(),
         )
         config = make_config(self._with_defaults(container, place), facts)

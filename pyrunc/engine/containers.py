@@ -127,7 +127,7 @@ class Containers:
             image_id=image.id if image is not None else "",
             config=full,
             host=full_host,
-            networks=networks,
+            networks={"bridge" if key == "default" else key: wish or {} for key, wish in networks.items()},
             path=command[0],
             args=tuple(command[1:]),
         )

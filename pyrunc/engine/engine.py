@@ -21,7 +21,7 @@ from pyrunc.engine.locks import Locks
 from pyrunc.engine.logs import Logs
 from pyrunc.engine.networks import Networks
 from pyrunc.engine.observer import Observer
-from pyrunc.engine.runner import Runner, end_shim
+from pyrunc.engine.runner import Runner
 from pyrunc.engine.shims import Shims
 from pyrunc.engine.state import CREATED
 from pyrunc.engine.system import System
@@ -67,7 +67,7 @@ class Engine:
         self.logs = Logs(layout, self.containers)
         self.waiting = Waiting()
         self.watch = Watch(self._tell)
-        self.shims = Shims()
+        self.shims = Shims(layout.runtime_state)
         self.containers.live_status = self.watch.status
         bundles = Bundles(layout, settings, self.containers, self.volumes)
         self.runner = Runner(
@@ -146,8 +146,7 @@ class Engine:
                 return False
             state = self.containers.state(container)
             if state.status == CREATED and os.path.exists(f"{directory}/{protocol.STATUS_FILE}"):
-                end_shim(directory)
-                os.unlink(f"{directory}/{protocol.STATUS_FILE}")  # of a start that was cut off
+                self.runner.forget_start(container)
             if not state.is_running:
                 self.runner.settle(container)
                 return False

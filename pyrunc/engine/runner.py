@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import time
 from contextlib import ExitStack
 
 from pyrunc import jsonio, log
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from pyrunc.engine.watch import Watch
     from pyrunc.image.store import Store
 
-_SHIM_ENDS_SECONDS = 0.002
 _NOT_FOUND_CODE, _NOT_EXECUTABLE_CODE, _FAILED_CODE = 127, 126, 128
 _CODES = (
     ("executable file not found", _NOT_FOUND_CODE),
@@ -90,6 +88,10 @@ class Runner:
         if container.error or container.was_stopped:
             self._forget_past(id)
 
+    def forget_start(self, container: Container) -> None:
+        """One that was cut off before the container ran."""
+        self._abandon_shim(container.id)
+
     def adopt(self, container: Container) -> None:
         """One that runs, and was started by another process than ours."""
         self._unsettled.add(container.id)
@@ -118,7 +120,7 @@ class Runner:
                 jsonio.dumps(self._bundles.shim_settings(container)).encode(),
                 0o600,
             )
-            undo.callback(self._abandon_shim, directory)
+            undo.callback(self._abandon_shim, container.id)
             self._shims.start(directory)
             self._unsettled.add(container.id)
             undo.callback(self._unsettled.discard, container.id)
@@ -127,9 +129,10 @@ class Runner:
             protocol.call(directory, "start")
             undo.pop_all()
 
-    def _abandon_shim(self, directory: str) -> None:
+    def _abandon_shim(self, id: str) -> None:
         """Of a start that failed. What it left on disk must not look like a run."""
-        end_shim(directory)
+        directory = self._layout.container(id)
+        self._shims.end(id, directory)
         for name in (protocol.STATUS_FILE, protocol.PID_FILE):
             try:
                 os.unlink(f"{directory}/{name}")
@@ -199,7 +202,7 @@ class Runner:
         rootfs = self._layout.rootfs(container.id)
         if not has_run and not os.path.ismount(rootfs):
             return
-        end_shim(self._layout.container(container.id))
+        self._shims.end(container.id, self._layout.container(container.id))
         self._endpoints.leave(container)
         self._bundles.unmake(container)
         self._store.snapshots.unmount(rootfs)
@@ -235,7 +238,7 @@ class Runner:
         container = replaced(container, is_removing=True)
         self._containers.update(container)
         directory = self._layout.container(container.id)
-        end_shim(directory)
+        self._shims.end(container.id, directory)
         self.settle(container)
         self._waiting.drop(container.id)
         self._store.snapshots.remove(container.id)
@@ -253,20 +256,6 @@ class Runner:
         except PyruncError as error:
             if error.kind not in (CONFLICT, NOT_FOUND):  # somebody else's by now
                 raise
-
-
-def end_shim(directory: str) -> None:
-    """Have the shim remove its container and end, if there is one: when this returns, another may be started.
-    One that ends meanwhile by itself is no error."""
-    while True:
-        try:
-            protocol.remove(directory, force=True)
-        except PyruncError as error:
-            if error.kind != NOT_FOUND:
-                raise
-        if not protocol.is_running(directory):
-            return
-        time.sleep(_SHIM_ENDS_SECONDS)
 
 
 _ACTIONS = {

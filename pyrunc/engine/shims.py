@@ -5,34 +5,77 @@ if it has died.
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
+import time
 
 from pyrunc import log
-from pyrunc.errors import INTERNAL, PyruncError
+from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError
+from pyrunc.shim import protocol, settings
 from pyrunc.spawner.client import Spawner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ENDS_SECONDS = 0.002
 
 _GONE = "the spawner is gone"
 
 
 class Shims:
-    def __init__(self) -> None:
+    def __init__(self, state_root: str) -> None:
+        self._state_root = state_root
         self._lock = threading.Lock()
         self._spawner: Spawner | None = None
 
     def start(self, directory: str) -> None:
         """For the settings in `directory`. Raises PyruncError, what the runtime said."""
+        self._ask(lambda spawner: spawner.shim(directory))
+
+    def end(self, id: str, directory: str) -> None:
+        """Have the shim remove its container and end, if there is one. One that has ended by itself leaves
+        what the runtime keeps of the container: that goes, too. When this returns, another may be
+        started."""
+        while True:
+            try:
+                protocol.remove(directory, force=True)
+            except PyruncError as error:
+                if error.kind != NOT_FOUND:
+                    raise
+            if not protocol.is_running(directory):
+                break
+            time.sleep(_ENDS_SECONDS)
+        if os.path.exists(f"{self._state_root}/{id}"):
+            self._delete(id, directory)
+
+    def _delete(self, id: str, directory: str) -> None:
+        """By the runtime that made it. Nothing is no error."""
+        program = settings.load(f"{directory}/{protocol.SETTINGS_FILE}").runtime
+        if program:
+            words = [program, "--root", self._state_root, "delete", "--force", id]
+            done = subprocess.run(
+                words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            )
+            if done.returncode:
+                raise PyruncError(INTERNAL, "cannot delete the container", id, done.stderr.strip())
+            return
+        self._ask(lambda spawner: spawner.delete(id, state_root=self._state_root, force=True))
+
+    def _ask(self, call: Callable[[Spawner], None]) -> None:
         with self._lock:
             if self._spawner is None:
                 self._spawner = Spawner()
             try:
-                self._spawner.shim(directory)
+                call(self._spawner)
             except PyruncError as error:
                 if error.kind != INTERNAL or error.what != _GONE:
                     raise
                 log.warning(f"{_GONE}: another is started")
                 self._spawner.close()
                 self._spawner = Spawner()
-                self._spawner.shim(directory)
+                call(self._spawner)
 
     def close(self) -> None:
         """Shims go on."""

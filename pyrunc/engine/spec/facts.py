@@ -26,8 +26,9 @@ class Device(Record):
 
 class Facts(Record):
     """`rootfs`: what is mounted already; `files`: (source, destination) of hosts, resolv.conf, hostname;
-    `namespaces`: type -> path of one to be joined; `bounding`: capabilities that we have ourselves; `limits`:
-    our hard limits by RLIMIT_*, where we may not raise them."""
+    `namespaces`: type -> path of one to be joined; `bounding`: capabilities that we have ourselves;
+    `limits`: our hard limits by RLIMIT_*, where we may not raise them; `has_mqueue`: the host has a
+    /dev/mqueue to share."""
 
     rootfs: str
     user: User = User()
@@ -40,4 +41,5 @@ class Facts(Record):
     devices: tuple[Device, ...] = ()
     is_cgroup2: bool = False
     has_apparmor: bool = False
+    has_mqueue: bool = False
     machine: str = "x86_64"

@@ -61,7 +61,8 @@ def _system_mounts(container: Container, facts: Facts) -> list[dict[str, Any]]:
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", (*cgroup_access, *_QUIET)),
     ]  # fmt: skip
     if host["IpcMode"] == "host":
-        made.append(_mount("/dev/mqueue", "bind", "/dev/mqueue", ("rbind", "rprivate")))
+        if facts.has_mqueue:
+            made.append(_mount("/dev/mqueue", "bind", "/dev/mqueue", ("rbind", "rprivate")))
         made.append(_mount("/dev/shm", "bind", "/dev/shm", ("rbind", "rprivate")))
     else:
         made.append(_mount("/dev/mqueue", "mqueue", "mqueue", _QUIET))

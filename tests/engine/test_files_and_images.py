@@ -1,0 +1,114 @@
+"""cp, diff, commit, export; save, load, import, and a registry."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from support.engine import IMAGE
+from support.registry import Registry, needs_registry, running_registry
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_cp_both_ways(docker, tmp_path, running):
+    docker.ok("create", "--name", "box", "--network", "none", "-v", "vol:/vol", IMAGE, "sleep", "1000")
+    if running:
+        docker.ok("start", "box")
+    (tmp_path / "tree" / "sub").mkdir(parents=True)
+    (tmp_path / "tree" / "sub" / "file").write_text("text")
+    docker.ok("cp", str(tmp_path / "tree"), "box:/tmp/")
+    docker.ok("cp", str(tmp_path / "tree" / "sub" / "file"), "box:/vol/other")
+    docker.ok("cp", "box:/tmp/tree", str(tmp_path / "back"))
+    docker.ok("cp", "box:/vol/other", str(tmp_path / "other"))
+    assert (tmp_path / "back" / "sub" / "file").read_text() == "text"
+    assert (tmp_path / "other").read_text() == "text"
+    assert "Could not find the file" in docker.fails("cp", "box:/nothing", str(tmp_path))
+
+
+def test_cp_does_not_leave_the_container(docker, tmp_path):
+    (tmp_path / "secret").write_text("host")
+    docker.ok("create", "--name", "box", "--network", "none", IMAGE, "sh")
+    link = io.BytesIO()
+    with tarfile.open(fileobj=link, mode="w") as tar:
+        entry = tarfile.TarInfo("trap")
+        entry.type, entry.linkname = tarfile.SYMTYPE, str(tmp_path)
+        tar.addfile(entry)
+        inside = tarfile.TarInfo("trap/written")
+        tar.addfile(inside)
+        out = tarfile.TarInfo("../../../../.." + str(tmp_path / "climbed"))
+        tar.addfile(out)
+    with docker.client as client:
+        query = {"path": "/tmp"}
+        try:
+            client.stream("PUT", "/containers/box/archive", query=query, data=[link.getvalue()]).read()
+        except Exception as error:  # whatever is said of it
+            assert str(error)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["secret"]
+
+
+def test_diff_and_commit(docker):
+    docker.docker(
+        "run", "--name", "box", "--network", "none", IMAGE, "sh", "-c", "echo x > /data/new; rm /data/seed"
+    )
+    assert docker.ok("diff", "box").splitlines() == ["C /data", "A /data/new", "D /data/seed"]
+    docker.ok("commit", "-c", 'CMD ["cat","/data/new"]', "-a", "me", "-m", "why", "box", "made:1")
+    assert docker.ok("run", "--rm", "--network", "none", "made:1") == "x\n"
+    assert json.loads(docker.ok("image", "inspect", "made:1"))[0]["Author"] == "me"
+    docker.ok("rmi", "made:1")
+
+
+def test_export_is_imported(docker, tmp_path):
+    docker.ok("create", "--name", "box", IMAGE)
+    docker.ok("export", "-o", str(tmp_path / "tree.tar"), "box")
+    docker.ok("import", "-c", 'ENTRYPOINT ["echo"]', str(tmp_path / "tree.tar"), "flat:1")
+    assert docker.ok("run", "--rm", "--network", "none", "flat:1", "hi") == "hi\n"
+    docker.ok("rmi", "flat:1")
+
+
+def test_save_and_load(docker, tmp_path):
+    docker.ok("tag", IMAGE, "copy:1")
+    before = json.loads(docker.ok("image", "inspect", "copy:1"))[0]["Id"]
+    docker.ok("save", "-o", str(tmp_path / "image.tar"), "copy:1")
+    docker.ok("rmi", "copy:1")
+    assert docker.ok("load", "-i", str(tmp_path / "image.tar")) == "Loaded image: copy:1\n"
+    assert json.loads(docker.ok("image", "inspect", "copy:1"))[0]["Id"] == before
+    assert "copy:1" in docker.ok(
+        "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=cop*"
+    )
+    docker.ok("rmi", "copy:1")
+
+
+def test_an_image_in_use_stays(docker):
+    docker.ok("tag", IMAGE, "used:1")
+    docker.ok("create", "--name", "box", "used:1")
+    image = json.loads(docker.ok("image", "inspect", IMAGE))[0]["Id"]
+    assert "conflict" in docker.fails("rmi", image)
+    docker.ok("rmi", "used:1")
+
+
+@pytest.fixture
+def registry(network: None, tmp_path: Path):
+    with running_registry(tmp_path / "registry") as made:
+        yield made
+
+
+@needs_registry
+def test_push_and_pull(docker, registry: Registry):
+    name = f"{registry.address}/some/thing:1"
+    docker.ok("tag", IMAGE, name)
+    assert "1: digest: sha256:" in docker.ok("push", name)
+    docker.ok("rmi", name)
+    told = docker.ok("pull", name)
+    assert f"Status: Downloaded newer image for {name}" in told or "Status: Image is up to date" in told
+    digest = json.loads(docker.ok("image", "inspect", name))[0]["RepoDigests"][0]
+    assert digest.startswith(f"{registry.address}/some/thing@sha256:")
+    docker.ok("pull", digest)
+    assert (
+        docker.ok("run", "--rm", "--network", "none", "--pull", "always", "-q", name, "echo", "pulled")
+        == "pulled\n"
+    )
+    assert "manifest unknown" in docker.fails("pull", f"{registry.address}/none:1")
+    docker.ok("rmi", "-f", name)

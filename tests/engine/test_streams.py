@@ -1,0 +1,126 @@
+"""Terminals, attaching and detaching: what flows between a client and a container."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import struct
+import subprocess
+import termios
+import time
+from fcntl import ioctl
+
+import pytest
+from support.engine import DOCKER, IMAGE, Engine
+from support.waiting import until
+
+
+class Session:
+    """docker on a terminal of 33 rows and 77 columns."""
+
+    def __init__(self, engine: Engine, *words: str) -> None:
+        self.fd, inner = pty.openpty()
+        ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(engine.root),
+            "DOCKER_HOST": f"unix://{engine.socket}",
+        }
+        assert DOCKER is not None
+        self.process = subprocess.Popen(
+            [DOCKER, *words], stdin=inner, stdout=inner, stderr=inner, env=environment, start_new_session=True
+        )
+        os.close(inner)
+        self.seen = b""
+
+    def expect(self, text: bytes, seconds: float = 15) -> None:
+        deadline = time.monotonic() + seconds
+        while text not in self.seen:
+            ready, _, _ = select.select([self.fd], [], [], max(deadline - time.monotonic(), 0))
+            assert ready, self.seen
+            self.seen += os.read(self.fd, 4096)
+        self.seen = self.seen.partition(text)[2]
+
+    def type(self, text: bytes) -> None:
+        os.write(self.fd, text)
+
+    def end(self) -> int:
+        try:
+            return self.process.wait(15)
+        finally:
+            self.process.kill()
+            os.close(self.fd)
+
+
+def test_a_terminal(docker):
+    session = Session(docker, "run", "--rm", "-it", "--network", "none", IMAGE, "sh")
+    session.expect(b"# ")
+    session.type(b"stty size; tty; exit 4\n")
+    session.expect(b"33 77\r\n/dev/pts/0\r\n")
+    assert session.end() == 4
+
+
+def test_detach_and_attach_again(docker):
+    session = Session(docker, "run", "-it", "--name", "box", "--network", "none", IMAGE, "sh")
+    session.expect(b"# ")
+    session.type(b"\x10\x11")
+    session.end()
+    assert docker.inspect("box")["State"]["Running"]
+    session = Session(docker, "attach", "box")
+    session.type(b"echo mar''k\n")
+    session.expect(b"mark\r\n")
+    session.type(b"exit 6\n")
+    assert session.end() == 6
+
+
+def test_a_terminal_of_exec(docker):
+    docker.ok("run", "-d", "--name", "box", "--network", "none", IMAGE, "sleep", "1000")
+    session = Session(docker, "exec", "-it", "box", "sh")
+    session.expect(b"# ")
+    session.type(b"stty size; exit 5\n")
+    session.expect(b"33 77\r\n")
+    assert session.end() == 5
+
+
+def test_a_signal_reaches_the_container(docker):
+    script = "trap 'echo caught; exit 8' INT; echo up; while :; do sleep 0.1; done"
+    assert DOCKER is not None
+    process = subprocess.Popen(
+        [DOCKER, "run", "--rm", "--network", "none", IMAGE, "sh", "-c", script],
+        stdout=subprocess.PIPE, env={"DOCKER_HOST": f"unix://{docker.socket}", "HOME": str(docker.root)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(2)
+    assert (process.stdout.read(), process.wait(15)) == (b"caught\n", 8)
+    process.stdout.close()
+
+
+def test_a_slow_reader_gets_all_of_it(docker):
+    assert DOCKER is not None
+    script = "dd if=/dev/zero bs=64k count=48 2>/dev/null"
+    process = subprocess.Popen(
+        [DOCKER, "run", "--rm", "--network", "none", "--log-driver", "none", IMAGE, "sh", "-c", script],
+        stdout=subprocess.PIPE, env={"DOCKER_HOST": f"unix://{docker.socket}", "HOME": str(docker.root)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    time.sleep(1)
+    assert len(process.stdout.read()) == 48 << 16
+    assert process.wait(15) == 0
+    process.stdout.close()
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_many_follow_one(docker, follow):
+    docker.ok("run", "-d", "--name", "box", "--network", "none", IMAGE, "sh", "-c", "sleep 0.5; seq 2000")
+    words = ("logs", "-f", "box") if follow else ("attach", "--no-stdin", "box")
+    assert DOCKER is not None
+    environment = {"DOCKER_HOST": f"unix://{docker.socket}", "HOME": str(docker.root)}
+    followers = [
+        subprocess.Popen([DOCKER, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
+        for _ in range(3)
+    ]
+    got = {process.communicate(timeout=20)[0] for process in followers}
+    assert got == {"".join(f"{number}\n" for number in range(1, 2001)).encode()}
+    until(lambda: not docker.inspect("box")["State"]["Running"], "it has ended")
