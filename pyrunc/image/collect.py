@@ -27,12 +27,12 @@ class Collected(Record):
 
 
 def collect(store: Store) -> Collected:
-    """Raises PyruncError for a store that is damaged: better nothing is taken away than too much."""
-    with store.locked(exclusive=True):
-        kept = _reachable(store)
-        layers, freed = _collect_layers(store, kept)
-        freed += _collect_blobs(store, kept)
-        _collect_drafts(store)
+    """Call it with the store locked exclusively. Raises PyruncError for a damaged one: better nothing is
+    taken away than too much."""
+    kept = _reachable(store)
+    layers, freed = _collect_layers(store, kept)
+    freed += _collect_blobs(store, kept)
+    _collect_drafts(store)
     return Collected(layers=layers, bytes=freed)
 
 
@@ -76,7 +76,7 @@ def _collect_blobs(store: Store, kept: set[str]) -> int:
                 with doing("remove blob"):
                     freed += os.stat(path).st_size
                     os.unlink(path)
-    for name in os.listdir(store.path("layers")):
+    for name in os.listdir(store.path("layers")):  # also what dead writers left: none is alive now
         if f"sha256:{name.removesuffix('.json')}" not in kept:
             os.unlink(store.path("layers", name))
     return freed

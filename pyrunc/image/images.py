@@ -14,6 +14,7 @@ from pyrunc.image.records import (
     read_config,
     read_layer,
     read_manifest,
+    read_record,
     read_records,
     write_record,
 )
@@ -109,7 +110,13 @@ def list_images(store: Store) -> tuple[Image, ...]:
 
 def _list(store: Store, records: Iterable[ImageRecord]) -> tuple[Image, ...]:
     names = _names_by_manifest(store, read_names(store))
-    images = [_image(store, record, names.get(record.manifest.digest, [])) for record in records]
+    images = []
+    for record in records:
+        try:
+            images.append(_image(store, record, names.get(record.manifest.digest, [])))
+        except PyruncError:
+            if read_record(store, record.id) is not None:  # else it was removed while we read
+                raise
     return tuple(sorted(images, key=lambda image: (-image.created_seconds, image.id)))
 
 
@@ -152,12 +159,19 @@ def find_image(store: Store, text: str, platform: Platform | None = None) -> Ima
     if target is not None:
         found = _of_target(store, target, records, platform)
         if found:
-            return _list(store, [found])[0]
+            return _one(store, found, text)
         if platform:
             raise PyruncError(
                 NOT_FOUND, f"No such image: {text}", platform.text, "this platform of it isn't here"
             )
-    return _list(store, [_by_id(text, list(records.values()))])[0]
+    return _one(store, _by_id(text, list(records.values())), text)
+
+
+def _one(store: Store, record: ImageRecord, text: str) -> Image:
+    found = _list(store, [record])
+    if not found:
+        raise PyruncError(NOT_FOUND, f"No such image: {text}")
+    return found[0]
 
 
 def find_target(store: Store, text: str) -> Descriptor | None:

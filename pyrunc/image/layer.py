@@ -3,13 +3,14 @@
 How nothing outside of the directory is reached. A name is cut into a parent and a last component. The parent
 is opened by the kernel inside the directory (RESOLVE_IN_ROOT: `..`, absolute names and symlinks stay within),
 and the last component, which has no slash, is made relative to that descriptor, by calls that follow no link
-and open nothing that is there (O_EXCL). What is in the way is removed, never written through. The directory
-belongs to us alone, so that nobody swaps anything meanwhile.
+and open nothing that is there (O_EXCL). What is in the way is removed, never written through. No call
+takes a name of more than one component, so that it makes no difference if somebody is busy in the
+directory, as in a container's.
 
 Whiteouts. With `whiteouts="overlay"` the directory is a layer of an overlay: a whiteout becomes a device 0:0,
-an opaque marker an attribute. With "apply" it holds a copy of the layers below, and what is marked is
-removed. Either way only what lies below is hidden, never what the same layer brings, in whatever order they
-stand.
+an opaque marker an attribute. With "apply" it holds a copy of the layers below, and what is marked goes.
+Either way only what lies below is hidden, never what the same layer brings, in whatever order they stand.
+With "none", for files into a container, such names are names.
 
 Order within a file: owner, attributes (a change of owner drops file capabilities), mode (and set-user-id),
 time.
@@ -21,7 +22,7 @@ import os
 import posix
 import shutil
 from errno import EEXIST, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTSUP, EPERM
-from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_ISCHR, S_ISDIR
+from stat import S_IFBLK, S_IFCHR, S_IFIFO, S_ISCHR, S_ISDIR, S_ISLNK
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.image import tar
@@ -63,7 +64,7 @@ class Unpacker:
 
     def __init__(self, root: int, *, whiteouts: str, limit_bytes: int, limit_entries: int) -> None:
         self._root = root
-        self._overlay = whiteouts == "overlay"
+        self._overlay, self._has_marks = whiteouts == "overlay", whiteouts != "none"
         self._limit_bytes, self._limit_entries = limit_bytes, limit_entries
         self.done = Unpacked()
         self._open: dict[bytes, int] = {b"": root}
@@ -97,12 +98,12 @@ class Unpacker:
         if not name:
             self._take_root(entry)
             return
-        if name.startswith(_AUFS) and name != _OPAQUE:
+        if self._has_marks and name.startswith(_AUFS) and name != _OPAQUE:
             return  # aufs kept its books there
         if len(self._open) > _MAXIMUM_OPEN:
             self.close()
         parent_name, _, last = name.rpartition(b"/")
-        if last.startswith(_WHITEOUT):
+        if self._has_marks and last.startswith(_WHITEOUT):
             self._whiteout(parent_name, last)
             return
         parent = self._parent(parent_name)
@@ -235,7 +236,7 @@ class Unpacker:
             place = f"{fd_path(parent)}/".encode() + last
             _set_attributes(place, entry.xattrs, follow=False)
         if entry.kind != tar.SYMLINK and entry.mode & 0o6000:
-            posix.chmod(last, entry.mode, dir_fd=parent)  # what we have just made: no symlink
+            _change_mode(parent, last, entry.mode)
         posix.utime(last, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
     # --- whiteouts ----------------------------------------------------------------------------------
@@ -381,6 +382,16 @@ def _is_same(source: int, one: bytes, parent: int, other: bytes) -> bool:
     first = posix.stat(one, dir_fd=source, follow_symlinks=False)
     second = posix.stat(other, dir_fd=parent, follow_symlinks=False)
     return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
+
+
+def _change_mode(parent: int, last: bytes, mode: int) -> None:
+    """chmod(2) would follow a symlink, should somebody have put one there meanwhile."""
+    fd = posix.open(last, O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC, dir_fd=parent)
+    try:
+        if not S_ISLNK(posix.fstat(fd).st_mode):
+            posix.chmod(fd_path(fd), mode)
+    finally:
+        posix.close(fd)
 
 
 def _write_all(fd: int, data: memoryview) -> None:

@@ -123,7 +123,6 @@ def read_layer(store: Store, diff_id: str) -> LayerRecord | None:
 
 
 def write_layer(store: Store, layer: LayerRecord) -> None:
-    write_json(
-        store.path("layers", f"{hex_of(layer.diff_id)}.json"),
-        {"digest": layer.digest, "size": layer.size, "packed": layer.packed},
-    )
+    path = store.path("layers", f"{hex_of(layer.diff_id)}.json")
+    with store.locked(exclusive=False):
+        write_json(path, {"digest": layer.digest, "size": layer.size, "packed": layer.packed})

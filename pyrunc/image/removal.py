@@ -29,16 +29,17 @@ def remove(
 ) -> tuple[Removed, ...]:
     """Remove a name, and with its last one the image; by ID, all its names. Without `prune_parents` what the
     image alone reaches stays until a prune. Raises NOT_FOUND, CONFLICT."""
-    image = find_image(store, text)
-    removed = _remove_names(store, image, text, force=force, uses=uses)
-    image = find_image(store, image.id)
-    if not image.tags and not image.digests:
-        blocked = _conflict(image, uses, force=force)
-        if blocked is None:
-            removed += _delete(store, image.id, sweep=prune_parents)
-        elif not removed:
-            raise blocked
-    return tuple(removed)
+    with store.locked(exclusive=True):
+        image = find_image(store, text)
+        removed = _remove_names(store, image, text, force=force, uses=uses)
+        image = find_image(store, image.id)
+        if not image.tags and not image.digests:
+            blocked = _conflict(image, uses, force=force)
+            if blocked is None:
+                removed += _delete(store, image.id, sweep=prune_parents)
+            elif not removed:
+                raise blocked
+        return tuple(removed)
 
 
 def _remove_names(
@@ -117,14 +118,16 @@ def prune(
     came to nothing. `wanted`: its labels and `until` restrict that."""
     used = {use.image_id for use in uses}
     removed: list[Removed] = []
-    for image in select_images(list_images(store), wanted):
-        if image.id in used or not (everything or image.is_dangling):
-            continue
-        with changing_names(store) as names:
-            for text in (*image.tags, *image.digests):
-                if names.pop(parse_full(text).full, None):
-                    removed.append(Removed(action="Untagged", name=text))
-        removed += _delete(store, image.id, sweep=False)
-    collected = collect(store)
+    with store.locked(exclusive=True):  # an image that is being made has its record and its name at once
+        for image in select_images(list_images(store), wanted):
+            if image.id in used or not (everything or image.is_dangling):
+                continue
+            with changing_names(store) as names:
+                for text in (*image.tags, *image.digests):
+                    if names.pop(parse_full(text).full, None):
+                        removed.append(Removed(action="Untagged", name=text))
+            removed += _delete(store, image.id, sweep=False)
+        collected = collect(store)
+        partial = collect_partial(store)
     removed += [Removed(action="Deleted", name=chain) for chain in collected.layers]
-    return Pruned(removed=tuple(removed), reclaimed_bytes=collected.bytes + collect_partial(store))
+    return Pruned(removed=tuple(removed), reclaimed_bytes=collected.bytes + partial)

@@ -101,8 +101,11 @@ class Store:
         if digest and found != digest:
             raise PyruncError(INVALID, "content does not match its digest", digest, f"it is {found}")
         if not self.has(found):
-            with doing("write blob"):
-                write_synced(self.blob_path(found), data)
+            with self.ingest(found) as ingest:
+                if not ingest.is_there:
+                    ingest.restart()
+                    ingest.write(data)
+                    ingest.commit(len(data))
         return found
 
     @contextmanager
@@ -252,8 +255,7 @@ class Draft:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._path = store.path("ingest", f"new-{secrets.token_hex(16)}")
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._fd = lock_file(self._path)
         self._hash = hasher("sha256:")
         self._is_there = True
         self.size = 0

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from pyrunc.image.importer import import_tree
 from pyrunc.image.layer import Unpacker
 from pyrunc.image.options import ImportOptions, Limits, PullOptions
 from pyrunc.image.pull import pull
-from pyrunc.image.removal import prune
+from pyrunc.image.removal import prune, remove
 from pyrunc.image.store import open_store
 from pyrunc.image.tar import Reader
 from pyrunc.oci.reference import parse_reference
@@ -100,7 +101,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("whiteouts", ["overlay", "apply"])
+@pytest.mark.parametrize("whiteouts", ["overlay", "apply", "none"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_nothing_outside_changes(place, name, whiteouts):
     before, cwd = snapshot(place), sorted(os.listdir("."))
@@ -141,6 +142,12 @@ def test_a_whiteout_does_not_hide_its_own_layers_entry(place, own_first, kind):
     assert (place / ("layer/x" if kind == "file" else "layer/x/y")).read_bytes() == b"1"
     if kind == "directory":
         assert os.getxattr(place / "layer/x", "trusted.overlay.opaque") == b"y"
+
+
+def test_for_a_container_a_mark_is_a_name_like_others(place):
+    marks = [entry(".wh.x", b"1"), entry("x", b"2"), entry(".wh..wh..opq", b"3")]
+    unpack(place, layer(*marks), "none")
+    assert sorted(os.listdir(place / "layer")) == [".wh..wh..opq", ".wh.x", "x"]
 
 
 def test_overlay_s_own_attributes_are_not_an_images_to_set(place):
@@ -216,6 +223,53 @@ def test_a_bomb_is_stopped_and_leaves_nothing(store, work):
             pull(store, reference, PullOptions(limits=Limits(layer_bytes=1 << 20, layer_entries=10)))
     assert list_images(store) == () and store.snapshots.committed() == ()
     assert os.listdir(store.snapshots.root + "/active") == []
+
+
+def test_pulls_and_prunes_at_the_same_time(work):
+    """Several stores on one root, as processes have them: each pull gets its image, whole, whatever others
+    take away meanwhile."""
+    files = [entry(f"d/f{number}", os.urandom(3000)) for number in range(100)]
+    images = [MadeImage(layer(*files), layer(entry(f"own{number}", b"x"))) for number in range(2)]
+    failures: list[BaseException] = []
+    busy = threading.Event()
+
+    def puller(number: int) -> None:
+        try:
+            own = open_store(str(work / "images"))
+            for _ in range(3):
+                reference = parse_reference(f"{registry.address}/x:{number}")
+                image = pull(own, reference, PullOptions(config_file="/none"))
+                key = f"c{number}"
+                own.snapshots.prepare(key, image.chain_id)
+                assert len(os.listdir(own.snapshots.layers_of(image.chain_id)[1] + "/d")) == 100
+                own.snapshots.remove(key)
+                remove(own, reference.full, force=True)
+        except BaseException as error:
+            failures.append(error)
+
+    def pruner() -> None:
+        try:
+            own = open_store(str(work / "images"))
+            while not busy.wait(0.01):
+                prune(own, ImageFilter())
+        except BaseException as error:
+            failures.append(error)
+
+    with fake_registry() as registry:
+        for number, made in enumerate(images):
+            registry.add(made, str(number))
+        pullers = [threading.Thread(target=puller, args=(number,)) for number in range(2)]
+        cleaner = threading.Thread(target=pruner)
+        for thread in (*pullers, cleaner):
+            thread.start()
+        for thread in pullers:
+            thread.join()
+        busy.set()
+        cleaner.join()
+    assert failures == []
+    store = open_store(str(work / "images"))
+    prune(store, ImageFilter(), everything=True)
+    assert store.snapshots.committed() == () and os.listdir(store.path("blobs/sha256")) == []
 
 
 PULLER = """

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import secrets
 import shutil
 from contextlib import contextmanager
 from stat import S_ISDIR, S_ISREG
@@ -191,8 +192,7 @@ class Snapshots:
             raise PyruncError(CONFLICT, "snapshot exists", key)
         if parent and not self.has(parent):
             raise PyruncError(NOT_FOUND, "no such snapshot", parent)
-        aside = f"{self.root}/active/.{key}.{os.getpid()}"
-        remove_tree(aside)
+        aside = f"{self.root}/active/.{key}.{secrets.token_hex(8)}"
         try:
             with doing("prepare snapshot", key):
                 for name in ("fs", "work"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyrunc.errors import CONFLICT, INVALID, PyruncError
+from pyrunc.image.locks import locked
 from pyrunc.image.snapshots.overlay import Overlay, is_supported
 from pyrunc.image.snapshots.plain import Plain
 
@@ -24,9 +25,18 @@ def open_snapshots(root: str, wanted: str, lock: str) -> Snapshots:
         raise PyruncError(
             INVALID, "no such storage driver", wanted, hint=f"there are {' and '.join(_DRIVERS)}"
         )
-    used = [name for name in _DRIVERS if os.path.isdir(f"{root}/{name}")]
+    used = _used(root)
+    if not used:
+        with locked(lock, exclusive=True):  # of several that come first, one chooses
+            used = _used(root)
+            if not used:
+                name = wanted or ("overlay" if is_supported(root) else "plain")
+                return _DRIVERS[name](f"{root}/{name}", lock)
     if wanted and used and wanted not in used:
         why = f"{used[0]} is in use there"
         raise PyruncError(CONFLICT, "storage driver can't be changed", root, why, "use another data root")
-    name = wanted or (used[0] if used else "overlay" if is_supported(root) else "plain")
-    return _DRIVERS[name](f"{root}/{name}", lock)
+    return _DRIVERS[used[0]](f"{root}/{used[0]}", lock)
+
+
+def _used(root: str) -> list[str]:
+    return [name for name in _DRIVERS if os.path.isdir(f"{root}/{name}")]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pyrunc.errors import CONFLICT, INVALID, NOT_FOUND, PyruncError
+from pyrunc.errors import CONFLICT, INVALID, NOT_FOUND, UNSUPPORTED, PyruncError
 from pyrunc.image.snapshots.base import Usage
+from pyrunc.image.snapshots.overlay import _mount_by_option
 from pyrunc.image.store import open_store
+from pyrunc.kernel.paths import fd_path
 
 ONE, TWO = ("sha256:" + letter * 64 for letter in "ab")
 
@@ -121,6 +123,23 @@ def test_usage_counts_a_file_with_two_names_once(snapshots, view):
     (root / "a").write_bytes(bytes(1000))
     os.link(root / "a", root / "b")
     assert snapshots.usage("c") == Usage(bytes=1000, inodes=1)
+
+
+def test_layers_in_one_option_as_before_linux_6_8(snapshots, view, work):
+    if snapshots.driver != "overlay":
+        pytest.skip("a plain copy has no layers")
+    snapshots.prepare("c", TWO)
+    found, target = snapshots.mounts("c"), work / "view"
+    held = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in (*found.lower, found.upper, found.work)]
+    try:
+        _mount_by_option([fd_path(fd) for fd in held], str(target))
+        assert sorted(os.listdir(target)) == ["one", "two"]
+        with pytest.raises(PyruncError) as caught:
+            _mount_by_option([fd_path(held[0])] * 400, str(target))
+        assert caught.value.kind == UNSUPPORTED
+    finally:
+        for fd in held:
+            os.close(fd)
 
 
 def test_users_of_the_host_do_not_reach_layers(snapshots):

@@ -4,12 +4,13 @@ import bz2
 import gzip
 import io
 import lzma
+import zlib
 
 import pytest
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.image.auth import parse_challenge
-from pyrunc.image.compression import decompressed
+from pyrunc.image.compression import _Inflater, _members, _Source, decompressed
 from pyrunc.image.endpoints import is_insecure, plan_endpoints
 from pyrunc.image.http import _for_redirect
 from pyrunc.image.images import matches, seconds_of
@@ -170,6 +171,12 @@ PLAIN = b"some text " * 300_000
 )
 def test_streams_are_told_by_their_first_bytes(data):
     chunks = list(decompressed(io.BytesIO(data).read))
+    assert b"".join(chunks) == PLAIN and max(map(len, chunks)) <= 1 << 20
+
+
+def test_zlib_does_what_isa_l_does():
+    data = gzip.compress(PLAIN[:1000]) + gzip.compress(PLAIN[1000:]) + bytes(100)
+    chunks = list(_members(_Inflater, (zlib.error,), _Source(b"", io.BytesIO(data).read), "gzip"))
     assert b"".join(chunks) == PLAIN and max(map(len, chunks)) <= 1 << 20
 
 
