@@ -913,3 +913,16 @@ def test_version_and_info(program):
     assert info["name"] == "io.containerd.pyrunc.v2"
     assert messages.encode(messages.ANY, info["options"]) == given
     assert json.loads(info["features"]["value"])["ociVersionMin"]
+
+
+def test_shutdown_now_leaves_containers_to_delete(shim):
+    made = box(shim).start()
+    with pytest.raises(Refused):  # without `now` it stays
+        made("Shutdown")
+        made("Delete")
+    made("Shutdown", now=True)
+    until(lambda: not Path(made.socket).exists(), "it is gone")
+    until(lambda: leaks.parent_of(made.pid) == os.getpid(), "its container is ours now")
+    shim.delete(made.id, made.bundle.path)
+    assert leaks.reap(made.pid) == -signal.SIGKILL
+    assert not Path(f"{made.socket}.d").exists()

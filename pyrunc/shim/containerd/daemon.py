@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import posix
+from errno import ENOTEMPTY
 
 from pyrunc import log
 from pyrunc.errors import INVALID, PyruncError, describe_errno, doing
@@ -40,8 +41,8 @@ def serve(words: Words, listener: int, path: str, work: str) -> NoReturn:
         shim = Shim(loop, words, path)
         memory.settle()
         loop.run()
-        posix.rmdir(work)
         shim.close()
+        _remove_if_empty(work)
         code = 0
     except Exception as error:
         _report(error)
@@ -90,6 +91,15 @@ def _publisher(loop: Loop, reaper: Reaper, words: Words) -> Publisher:
         return TtrpcPublisher(loop, words.namespace, address)
     command = (words.publish_binary, "--address", words.address)
     return ProgramPublisher(loop, words.namespace, reaper, command)
+
+
+def _remove_if_empty(work: str) -> None:
+    """A Shutdown with `now` leaves containers, and their files, to `delete`."""
+    try:
+        posix.rmdir(work)
+    except OSError as error:
+        if error.errno != ENOTEMPTY:
+            raise
 
 
 def _pass_over() -> None:
