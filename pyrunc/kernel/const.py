@@ -201,7 +201,7 @@ MSG_PEEK, MSG_TRUNC = 0x2, 0x20
 MSG_CMSG_CLOEXEC = 0x40000000
 
 # inotify(7)
-IN_MODIFY, IN_MOVED_TO, IN_CREATE, IN_DELETE_SELF = 0x2, 0x80, 0x100, 0x400
+IN_MODIFY, IN_MOVED_TO, IN_CREATE = 0x2, 0x80, 0x100
 
 # System call numbers. Those from 424 on are the same everywhere; aarch64's older ones are those of
 # asm-generic, which riscv64 and loongarch64 share.

@@ -398,7 +398,9 @@ class Container:
 
     def _run_check(
         self, args: tuple[str, ...], ended: Callable[[PyruncError | None, int, bytes], object]
-    ) -> Execution:
+    ) -> Execution | None:
+        if self.status["status"] != RUNNING:
+            return None
         kept = bytearray()
 
         def keep(_stream: int, data: bytes) -> None:

@@ -60,14 +60,16 @@ def judge(health: Health, result: Result, *, retries: int, in_start_period: bool
 
 
 class Monitor:
-    """`run(args, ended)` begins an execution whose output is kept; `changed(was, now)` is told after each
-    check."""
+    """`run(args, ended)` begins an execution whose output is kept, or None where there can't be one now: the
+    container is paused, and that check is left out; `changed(was, now)` is told after each check."""
 
     def __init__(
         self,
         loop: Loop,
         check: HealthCheck,
-        run: Callable[[tuple[str, ...], Callable[[PyruncError | None, int, bytes], object]], Execution],
+        run: Callable[
+            [tuple[str, ...], Callable[[PyruncError | None, int, bytes], object]], Execution | None
+        ],
         changed: Callable[[Health, Health], object],
     ) -> None:
         self.health = Health()
@@ -103,6 +105,9 @@ class Monitor:
                 self._take(error, code, output)
 
         execution = self._execution = self._run(self._check.args, ended)
+        if execution is None:
+            self._set_next()
+            return
         self._timer = self._loop.after(self._check.timeout_ns / 1e9, self._give_up)
 
     def _give_up(self) -> None:

@@ -330,6 +330,15 @@ def test_health(shim, bundle):
     until(lambda: len(made.status["health"]["log"]) == 5, "five results")
     time.sleep(0.3)
     assert len(made.status["health"]["log"]) == 5
+
+    made.call("pause")
+    time.sleep(0.2)  # one that was on its way when it was frozen
+    last = made.status["health"]["log"][-1]
+    time.sleep(0.5)
+    assert made.status["health"]["log"][-1] == last
+    assert made.status["health"]["status"] == "healthy"
+    made.call("resume")
+    until(lambda: made.status["health"]["log"][-1] != last, "it is looked at again")
     made.call("delete", force=True)
 
 
