@@ -20,11 +20,16 @@ _VENDOR = __file__.rsplit("/", 2)[0] + "/vendor"
 
 def load(name: str, wanted_for: str) -> Any:
     """The module `name`. Raises PyruncError UNSUPPORTED with what can't be done without it."""
-    if _VENDOR not in sys.path:
-        sys.path.append(_VENDOR)
+    reach()
     try:
         return __import__(name, fromlist=("",))
     except ImportError as error:
         raise PyruncError(
             UNSUPPORTED, f"{wanted_for} needs a Python package", name, str(error), hint=f"pip install {name}"
         ) from error
+
+
+def reach() -> None:
+    """From now on, import statements find them too: for an engine, whose floors need some of them."""
+    if _VENDOR not in sys.path:
+        sys.path.append(_VENDOR)

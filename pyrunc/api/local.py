@@ -12,6 +12,7 @@ import threading
 from socket import socketpair
 
 from pyrunc.api.app import make_router
+from pyrunc.api.configuration import COMMAND, read_configuration
 from pyrunc.api.server import serve_connection
 from pyrunc.engine.engine import Engine
 
@@ -36,3 +37,9 @@ def open_local(layout: Layout, settings: Settings) -> Dial:
         return ours
 
     return dial
+
+
+def open_as_told(words: list[str]) -> Dial:
+    """`words`: options of pyruncd's; daemon.json is read as by it. Raises PyruncError."""
+    configuration = read_configuration(COMMAND.parse(words))
+    return open_local(configuration.layout, configuration.settings)

@@ -54,8 +54,6 @@ def sentence(error: PyruncError) -> str:
     return f"{text} (hint: {error.hint})" if error.hint else text
 
 
-def error_of(code: int, message: str) -> PyruncError:
-    """The client's side of the table."""
-    if code in _KINDS:
-        return PyruncError(_KINDS[code], message)
+def error_of(code: int, message: str) -> HttpError:
+    """The client's side of the table: an answer's error is told from one of ours by its type."""
     return HttpError(code, message)

@@ -38,6 +38,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "spawner.client",
     ),
     "api": ("engine", "oci.state"),  # see test_a_route_knows_no_engine
+    # the API alone; an engine of its own, where no daemon runs, by session, which reaches api.local by name
+    "docker": ("api.client", "api.status"),
     "library": ("oci", "runtime", "kernel.signals", "kernel.spawn"),
     "__main__": ("cli.main",),
 }
@@ -46,19 +48,21 @@ FLOORS: dict[str, tuple[str, ...]] = {
 RESERVED: dict[str, tuple[str, ...]] = {
     "ctypes": ("kernel",),
     "_ctypes": ("kernel",),
-    "click": ("cli.face",),
+    "click": ("cli.face", "docker.face"),
     "jsonschema": ("oci.explain",),
     "referencing": ("oci.explain",),
     "pyroute2": ("linux.netdevices", "network.links"),
     "jeepney": ("linux.cgroups.systemd",),
     "ptrace": (),
+    "rich": ("docker.progress",),
+    "pyrunc.api.local": ("docker.session",),
     "argparse": (),
     "logging": (),
     "dataclasses": (),
     "enum": (),
     "asyncio": (),
     "threading": ("image", "network", "engine", "api"),
-    "subprocess": ("cli.commands.ps", "image", "network", "engine"),
+    "subprocess": ("cli.commands.ps", "image", "network", "engine", "docker.credentials"),
 }
 
 # Imports that wait until they are called for: each is dear, and wanted when a call has failed already
