@@ -23,7 +23,7 @@ install: $(VENDOR)/.done
 
 uninstall:
 	rm -rf "$(DESTDIR)$(PREFIX)/lib/pyrunc" "$(DESTDIR)$(PREFIX)/bin/pyrunc" \
-	    "$(DESTDIR)$(PREFIX)/bin/containerd-shim-pyrunc-v2"
+	    "$(DESTDIR)$(PREFIX)/bin/containerd-shim-pyrunc-v2" "$(DESTDIR)$(PREFIX)/bin/pyruncd"
 
 # A container that looks around. The last line is the command that runs it again.
 run: private
@@ -34,7 +34,7 @@ run: private
 
 # All tests, against a pyrunc that is installed as a user would. More for pytest: make test ARGS='-k mounts'
 test: private $(VENV)/.done
-	tools/need buildah busybox-static containerd containernetworking-plugins criu debootstrap docker-registry iproute2 iptables libdevmapper1.02.1 libseccomp2 nftables podman procps runc skopeo strace uidmap valgrind
+	tools/need buildah busybox-static containerd containernetworking-plugins criu curl debootstrap docker-registry iproute2 iptables libdevmapper1.02.1 libseccomp2 nftables openssl podman procps runc skopeo strace uidmap valgrind
 	tools/unpack docker.io tini
 	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest --junitxml build/results-$(HOST_CGROUPS).xml $(ARGS)
 

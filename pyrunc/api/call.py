@@ -54,11 +54,17 @@ class Stream(Record):
     headers: Headers = ()
 
 
+def _nothing() -> None:
+    pass
+
+
 class Upgrade(Record):
     """The connection becomes the container's streams: `begin` gets a descriptor of it, of which it takes a
-    copy if it is to stay open."""
+    copy if it is to stay open; `done` is called after that, or if it does not come to it, and perhaps
+    twice."""
 
     begin: Callable[[int], None]
+    done: Callable[[], None] = _nothing
     content_type: str = RAW_STREAM
 
 

@@ -227,14 +227,19 @@ def _send_stream(wire: Wire, request: http1.Request, reply: Stream) -> bool:
 
 def _upgrade(wire: Wire, request: http1.Request, reply: Upgrade) -> None:
     """101, or for who didn't ask to be upgraded, 200 and then likewise raw bytes (docker-py's older way)."""
-    if request.wants_upgrade:
-        fields = (("Content-Type", reply.content_type), ("Connection", "Upgrade"), ("Upgrade", "tcp"))
-        wire.send(http1.encode_response(101, fields))
-    else:
-        wire.send(http1.encode_response(200, (("Content-Type", reply.content_type),)))
-    early, wire.buffered = wire.buffered, b""
     try:
+        if request.wants_upgrade:
+            fields = (("Content-Type", reply.content_type), ("Connection", "Upgrade"), ("Upgrade", "tcp"))
+            wire.send(http1.encode_response(101, fields))
+        else:
+            wire.send(http1.encode_response(200, (("Content-Type", reply.content_type),)))
+        early, wire.buffered = wire.buffered, b""
         with relayed(wire.socket, early) as fd:
-            reply.begin(fd)
+            try:
+                reply.begin(fd)
+            finally:
+                reply.done()
     except PyruncError as error:
         log.warning(f"{request.method} {request.target}: {error}")
+    finally:
+        reply.done()

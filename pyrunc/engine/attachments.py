@@ -12,6 +12,12 @@ from pyrunc.errors import PyruncError
 from pyrunc.record import Record
 from pyrunc.shim import protocol
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ANNOUNCED_SECONDS = 5.0  # a client that has been told that it may attach, and does not, holds no start up
+
 
 class Attachment(Record):
     """What the client wants. `multiplexed`: output in frames; never for a terminal."""
@@ -24,18 +30,39 @@ class Attachment(Record):
 
 
 class Waiting:
-    """Descriptors are copies: each is closed here, once it was handed on."""
+    """Descriptors are copies: each is closed here, once it was handed on.
+
+    A client starts the container as soon as it has read that it may attach, which is before its connection is
+    here: so who is about to attach says so before (`announce`), and a start waits for it.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._waiting: dict[str, list[tuple[int, Attachment]]] = {}
+        self._announced: list[str] = []
+
+    def announce(self, id: str) -> Callable[[], None]:
+        """Someone will attach: call what is returned when that is done, or will not be. Twice is as once."""
+        with self._changed:
+            self._announced.append(id)
+        pending = [id]
+
+        def done() -> None:
+            with self._changed:
+                if pending:
+                    self._announced.remove(pending.pop())
+                    self._changed.notify_all()
+
+        return done
 
     def add(self, id: str, fd: int, wanted: Attachment) -> None:
-        with self._lock:
+        with self._changed:
             self._waiting.setdefault(id, []).append((os.dup(fd), wanted))
 
     def hand_over(self, id: str, directory: str) -> None:
         """To the shim. One who has gone meanwhile is no reason not to start."""
+        with self._changed:
+            self._changed.wait_for(lambda: id not in self._announced, _ANNOUNCED_SECONDS)
         for fd, wanted in self._take(id):
             try:
                 attach(directory, fd, wanted)
@@ -50,7 +77,7 @@ class Waiting:
             os.close(fd)
 
     def _take(self, id: str) -> list[tuple[int, Attachment]]:
-        with self._lock:
+        with self._changed:
             return self._waiting.pop(id, [])
 
 

@@ -265,7 +265,6 @@ _ACTIONS = {
     "resume": "unpause",
     "stop": "stop",
     "oom": "oom",
-    "attach": "attach",
     "detach": "detach",
     "update": "update",
 }

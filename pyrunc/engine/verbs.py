@@ -170,13 +170,16 @@ class Verbs:
 
     # --- streams ----------------------------------------------------------------------------------
 
-    def require_attachable(self, text: str) -> None:
-        """Raises PyruncError CONFLICT."""
-        state = self._containers.state(self._containers.find(text))
+    def announce_attach(self, text: str) -> Callable[[], None]:
+        """Before the client is told that it may: call what is returned after `attach`, or if that will not
+        be. Raises PyruncError CONFLICT."""
+        container = self._containers.find(text)
+        state = self._containers.state(container)
         if state.status == PAUSED:
             raise PyruncError(CONFLICT, f"container {text} is paused, unpause the container before attach")
         if state.status == REMOVING:
             raise PyruncError(CONFLICT, f"container {text} is being removed")
+        return self._waiting.announce(container.id)
 
     def attach(
         self,

@@ -102,13 +102,12 @@ def test_a_slow_reader_gets_all_of_it(docker):
     script = "dd if=/dev/zero bs=64k count=48 2>/dev/null"
     process = subprocess.Popen(
         [DOCKER, "run", "--rm", "--network", "none", "--log-driver", "none", IMAGE, "sh", "-c", script],
-        stdout=subprocess.PIPE, env={"DOCKER_HOST": f"unix://{docker.socket}", "HOME": str(docker.root)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={"DOCKER_HOST": f"unix://{docker.socket}", "HOME": str(docker.root)},
     )  # fmt: skip
-    assert process.stdout is not None
     time.sleep(1)
-    assert len(process.stdout.read()) == 48 << 16
-    assert process.wait(15) == 0
-    process.stdout.close()
+    out, errors = process.communicate(timeout=20)
+    assert (process.returncode, len(out), errors) == (0, 48 << 16, b"")
 
 
 @pytest.mark.parametrize("follow", [True, False])

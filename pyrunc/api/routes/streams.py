@@ -39,8 +39,7 @@ def attach(engine: Needs, call: Call) -> Upgrade:
                 container.id, fd, multiplexed=not container.has_terminal, detach_keys=keys, **wanted
             )
 
-    engine.verbs.require_attachable(container.id)
-    return Upgrade(begin=begin, content_type=kind)
+    return Upgrade(begin=begin, content_type=kind, done=engine.verbs.announce_attach(container.id))
 
 
 def logs(engine: Needs, call: Call) -> Stream:
