@@ -7,6 +7,7 @@ import secrets
 import shutil
 import time
 
+from pyrunc.engine.binds import require_volume_name
 from pyrunc.engine.model import ANONYMOUS_LABEL, Volume, container_from, to_document, volume_from
 from pyrunc.errors import CONFLICT, NOT_FOUND, UNSUPPORTED, PyruncError, doing
 from pyrunc.kernel import syscall
@@ -47,12 +48,14 @@ class Volumes:
         labels: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
     ) -> Volume:
-        """The volume of that name, made if it isn't there. Raises PyruncError CONFLICT for one with other
-        options, UNSUPPORTED for a driver that is not local."""
+        """The volume of that name, made if it isn't there. Raises PyruncError INVALID for what is no name,
+        CONFLICT for one with other options, NOT_FOUND for a driver that is not local."""
         if driver not in ("", "local", "default"):
             raise PyruncError(
                 NOT_FOUND, f"create {name}: error looking up volume plugin {driver}: plugin not found"
             )
+        if name:
+            require_volume_name(name)
         _require_options(options or {})
         volume = Volume(
             name=name or secrets.token_hex(32),

@@ -9,6 +9,8 @@ import pytest
 from support.engine import IMAGE
 from support.waiting import until
 
+from pyrunc.errors import INVALID, PyruncError
+
 SERVE = ("sh", "-c", "mkdir /www; echo served > /www/index.html; exec httpd -f -h /www")
 
 
@@ -162,3 +164,10 @@ def test_volumes_of_another(docker):
         docker.ok("run", "--rm", "--network", "none", "--volumes-from", "first:ro", IMAGE, "cat", "/data/f")
         == "x\n"
     )
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", "..", "/etc"])
+def test_a_volume_is_in_its_place(engine, name):
+    with pytest.raises(PyruncError) as caught:
+        engine.client.call("POST", "/volumes/create", body={"Name": name})
+    assert caught.value.kind == INVALID

@@ -19,8 +19,8 @@ _NO_PLUGINS = "plugins are not supported by pyrunc"
 _NO_BUILDER = "building images is not supported by this version of pyrunc"
 _NO_SEARCH = "searching registries is not supported by this version of pyrunc"
 _NO_LOGIN = (
-    "checking credentials is not supported by this version of pyrunc: put them into the client's config.json, and "
-    "they are used when something is pulled or pushed"
+    "checking credentials is not supported by this version of pyrunc: put them into the client's "
+    "config.json, and they are used when something is pulled or pushed"
 )
 _NO_DISTRIBUTION = "asking a registry about an image is not supported by this version of pyrunc: pull it"
 _NO_BUILDKIT = "BuildKit sessions are not supported by pyrunc"
