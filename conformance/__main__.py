@@ -1,4 +1,4 @@
-"""`python -m conformance`: run the suite on runtimes, and report clause by clause."""
+"""`python -m conformance`: run a suite on runtimes, images or registries, and report clause by clause."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
+try:
+    import pytest
+except ModuleNotFoundError:
+    sys.exit(
+        f"conformance: {sys.executable} has no pytest, which runs the suite\n"
+        "hint: apt install python3-pytest, or call a Python that has it with -m conformance where this is"
+    )
 
 from conformance import report
 from conformance.clauses import load_clauses
+from conformance.subjects import OPTIONS
 from conformance.verdicts import Result, Subject, Table, select
 
 HERE = Path(__file__).resolve().parent
@@ -41,9 +48,11 @@ class Collector:
 
 
 def arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="conformance", description="Hold OCI runtimes against the spec.")
-    parser.add_argument("--runtime", action="append", required=True, metavar="PATH")
-    parser.add_argument("--section", action="append", default=[], metavar="NAME")
+    parser = argparse.ArgumentParser(prog="conformance", description="Hold runtimes, images or registries against OCI's specifications.")
+    kinds = parser.add_mutually_exclusive_group(required=True)
+    for suite, (option, help) in OPTIONS.items():
+        kinds.add_argument(option, action="append", default=[], metavar="PLACE", dest=suite, help=help)
+    parser.add_argument("--section", action="append", default=[], metavar="NAME", help="only of the clauses")
     parser.add_argument("--format", choices=sorted(report.FORMATS), default="text")
     parser.add_argument("--output", metavar="FILE", help="write the report there, not to standard output")
     return parser.parse_args(words)
@@ -53,21 +62,22 @@ def main(words: list[str] | None = None) -> int:
     """0: nothing is red. 1: something is. 2: the suite could not run."""
     wanted = arguments(words)
     collector = Collector()
-    options = [f"--runtime={path}" for path in wanted.runtime]
+    (suite,) = (name for name in OPTIONS if getattr(wanted, name))
+    options = [f"{OPTIONS[suite][0]}={place}" for place in getattr(wanted, suite)]
     options += [f"--section={name}" for name in wanted.section]
     started = time.monotonic()
-    where = ["--rootdir", str(HERE.parent), "-c", str(HERE.parent / "pyproject.toml")]
+    where = ["--rootdir", str(HERE.parent), "-c", str(HERE / "pytest.ini")]
     with contextlib.redirect_stdout(io.StringIO()) as said:
         status = pytest.main(
-            [*where, "-q", "-p", "no:cacheprovider", str(HERE / "runtime"), *options], plugins=[collector]
+            [*where, "-q", "-p", "no:cacheprovider", str(HERE / suite), *options], plugins=[collector]
         )
     collector.finish()
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         print(said.getvalue(), f"conformance: pytest could not run the suite: {status!r}", file=sys.stderr)
         return 2
     subjects: list[Subject] = list(dict.fromkeys(result.subject for result in collector.results))
-    clauses = select(load_clauses().values(), wanted.section)
-    table = Table(clauses, subjects, collector.results, time.monotonic() - started)
+    clauses = select(load_clauses(suite).values(), wanted.section)
+    table = Table(clauses, subjects, collector.results, time.monotonic() - started, suite)
     text = report.FORMATS[wanted.format](table)
     if wanted.output:
         Path(wanted.output).write_text(text)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-REQUIREMENTS = HERE / "runtime" / "requirements.toml"
+SUITES = ("runtime", "image", "distribution")
 DEVIATIONS = HERE / "deviations.toml"
 LEVELS = ("MUST", "MUST NOT", "SHOULD", "SHOULD NOT")
 VERSIONS = ("1.0.0", "1.0.2", "1.1.0", "1.2.0", "1.2.1", "1.3.0")
@@ -103,8 +103,8 @@ def parse_deviations(text: str) -> list[Deviation]:
     return found
 
 
-def load_clauses(path: Path = REQUIREMENTS) -> dict[str, Clause]:
-    return parse_clauses(path.read_text())
+def load_clauses(suite: str) -> dict[str, Clause]:
+    return parse_clauses((HERE / suite / "requirements.toml").read_text())
 
 
 def load_deviations(path: Path = DEVIATIONS) -> list[Deviation]:

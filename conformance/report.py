@@ -102,7 +102,7 @@ def as_data(table: Table) -> dict[str, object]:
     """What JSON and the page are made of."""
     return {
         "seconds": round(table.seconds, 1),
-        "runtimes": [{"label": s.label, "path": s.path, "counts": table.counts(s)} for s in table.subjects],
+        "subjects": [{"label": s.label, "path": s.path, "counts": table.counts(s)} for s in table.subjects],
         "clauses": [_clause_data(table, clause) for clause in table.clauses],
         "results": [_result_data(table, result) for result in table.results],
     }
@@ -119,7 +119,7 @@ def _clause_data(table: Table, clause: Clause) -> dict[str, object]:
 
 def _result_data(table: Table, result: Result) -> dict[str, object]:
     return {
-        "runtime": table.subjects.index(result.subject), "test": result.test, "title": result.title,
+        "subject": table.subjects.index(result.subject), "test": result.test, "title": result.title,
         "clauses": list(result.clauses), "outcome": result.outcome, "seconds": round(result.seconds, 3),
         "reason": result.reason, "message": result.message, "source": result.source,
         "commands": result.commands,
@@ -133,7 +133,7 @@ def as_json(table: Table) -> str:
 def html(table: Table) -> str:
     """The page with the run's data in it; `</` is the one thing that could end a script early."""
     data = json.dumps(as_data(table)).replace("</", "<\\/")
-    title = "OCI runtime conformance: " + ", ".join(subject.label for subject in table.subjects)
+    title = f"OCI {table.suite} conformance: " + ", ".join(subject.label for subject in table.subjects)
     return _PAGE.read_text().replace("@TITLE@", escape(title)).replace("@DATA@", data)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ RED = ("unexpected", "failed")
 
 @dataclass(frozen=True)
 class Subject:
-    """A runtime under test."""
+    """What is under test: a runtime by its path, an image or a registry by its place."""
 
     path: str
     name: str
@@ -22,12 +23,17 @@ class Subject:
 
     @property
     def label(self) -> str:
-        return f"{self.name} {self.version}"
+        return f"{self.name} {self.version}".strip()
+
+    @property
+    def id(self) -> str:
+        """Within pytest's names of tests."""
+        return re.sub(r"[^\w.+:@-]", "-", self.label)
 
 
 @dataclass
 class Result:
-    """What one test found out about one runtime."""
+    """What one test found out about one subject."""
 
     subject: Subject
     test: str
@@ -53,6 +59,7 @@ class Table:
     subjects: Sequence[Subject]
     results: Sequence[Result]
     seconds: float
+    suite: str = "runtime"
 
     def of(self, clause: Clause, subject: Subject) -> list[Result]:
         return [r for r in self.results if r.subject == subject and clause.id in r.clauses]

@@ -68,6 +68,14 @@ def test_the_same_path_is_the_same_place(runtime, bundle, slash):
     assert f"{PREFIX}{os.getpid()}-same" in str(seen.pop())
 
 
+@requirement("CgroupsPathError")
+@needs_controller("pids")
+def test_a_path_that_cannot_be(bundle, refused):
+    """No path can be of this length."""
+    bundle.linux["cgroupsPath"] = f"/{PREFIX}{'x' * 5000}"
+    refused()
+
+
 @requirement("CgroupsDeleted", "DeleteResImplement")
 @needs_controller("pids")
 def test_cgroups_are_removed_by_delete(runtime, bundle):
@@ -124,6 +132,53 @@ def test_the_cpus(runtime, bundle):
 def test_the_limit_of_processes(runtime, bundle, limit, seen):
     bundle.resources["pids"] = {"limit": limit}
     assert value(runtime, bundle, "pids", "pids.max", "pids.max") == seen
+
+
+@requirement("ResourcesHugepages")
+@needs_controller("hugetlb")
+def test_the_limit_of_huge_pages(runtime, bundle):
+    size = sorted(os.listdir("/sys/kernel/mm/hugepages"))[-1]  # hugepages-2048kB
+    kilobytes = int(size.removeprefix("hugepages-").removesuffix("kB"))
+    name = f"{kilobytes >> 20}GB" if kilobytes >> 20 else f"{kilobytes >> 10}MB"
+    bundle.resources["hugepageLimits"] = [{"pageSize": name, "limit": kilobytes << 11}]
+    found = value(runtime, bundle, "hugetlb", f"hugetlb.{name}.limit_in_bytes", f"hugetlb.{name}.max")
+    assert found == str(kilobytes << 11)
+
+
+@requirement("ResourcesNetwork")
+@needs_cgroup1
+@needs_controller("net_cls")
+def test_the_class_of_packets(runtime, bundle):
+    bundle.resources["network"] = {"classID": 0x100001}
+    assert value(runtime, bundle, "net_cls", "net_cls.classid", "") == str(0x100001)
+
+
+@requirement("ResourcesNetwork")
+@needs_cgroup1
+@needs_controller("net_prio")
+def test_the_priorities_of_packets(runtime, bundle):
+    """Of a device of the runtime's network namespace, for that is whose names the kernel takes."""
+    bundle.resources["network"] = {"priorities": [{"name": "lo", "priority": 7}]}
+    assert "lo 7" in value(runtime, bundle, "net_prio", "net_prio.ifpriomap", "").splitlines()
+
+
+@pytest.fixture
+def weighed_disk(runtime, new_bundle):
+    """The numbers of a disk whose weight can be set here, by the same runtime."""
+    for name in sorted(os.listdir("/sys/block")):
+        major, minor = (int(word) for word in Path(f"/sys/block/{name}/dev").read_text().split(":"))
+        bundle = new_bundle()
+        numbers = {"major": major, "minor": minor}
+        bundle.resources["blockIO"] = {"weightDevice": [{**numbers, "weight": 400}]}
+        if runtime.run(bundle, "true").returncode == 0:
+            return numbers
+    pytest.skip("no disk here has a weight that can be set")
+
+
+@requirement("BlkIOWeightOrLeafWeightExist")
+def test_a_disk_without_a_weight(bundle, refused, weighed_disk):
+    bundle.resources["blockIO"] = {"weightDevice": [weighed_disk]}
+    refused()
 
 
 @requirement("ResourcesUnified")

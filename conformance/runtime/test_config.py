@@ -1,5 +1,7 @@
 """The configuration as a whole: version, unknown properties, invalid values, annotations, root."""
 
+import json
+
 import pytest
 from support.facts import mount_at
 
@@ -151,3 +153,13 @@ def test_a_root_is_writable_by_default(runtime, bundle, given):
     bundle.config["root"] = {"path": "rootfs", **given}
     assert runtime.ask(bundle, touch="touch /new")["touch"] == ""
     assert (bundle.rootfs / "new").exists()
+
+
+@requirement("RootPathOnPosixConvention")
+def test_a_configuration_that_the_runtime_writes(runtime, work):
+    if not any(line.split()[:1] == ["spec"] for line in runtime("--help").stdout.splitlines()):
+        pytest.skip("it writes no configurations: there is no command `spec`")
+    bundle = work / "written"
+    bundle.mkdir()
+    runtime("spec", "--bundle", bundle).ok()
+    assert json.loads((bundle / "config.json").read_text())["root"]["path"] == "rootfs"

@@ -1,6 +1,7 @@
 """`features`: what a runtime says that it can do."""
 
 import json
+import re
 
 import pytest
 
@@ -29,3 +30,11 @@ def test_lists(features):
 def test_unsafe_annotations(features):
     found = features["potentiallyUnsafeConfigAnnotations"]
     assert all(isinstance(name, str) for name in found)
+
+
+@requirement("AnnotationsKeyReversedDomain")
+def test_the_runtimes_own_annotations(features):
+    """In `features` it is the runtime that writes them, by the rules of those in config.json."""
+    for key, value in features.get("annotations", {}).items():
+        assert re.fullmatch(r"[a-z][a-z0-9-]*(\.[a-zA-Z0-9_-]+){2,}", key), key
+        assert isinstance(value, str)

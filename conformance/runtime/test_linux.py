@@ -248,6 +248,32 @@ def test_a_network_device_that_does_not_exist(bundle, refused):
     refused()
 
 
+def network_of(pid, *command):
+    """What a program says in the network namespace of the process."""
+    return subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", *command], capture_output=True, text=True)
+
+
+@requirement("NetDevicesNameConflict")
+def test_a_name_that_is_taken_in_the_container(bundle, refused, holder, network_device):
+    network_of(holder, "ip", "link", "add", "taken0", "type", "veth", "peer", "name", "taken1").check_returncode()
+    bundle.namespace("network", f"/proc/{holder}/ns/net")
+    bundle.linux["netDevices"] = {network_device: {"name": "taken0"}}
+    refused()
+    assert os.path.exists(f"/sys/class/net/{network_device}"), "it is no longer where it was"
+
+
+@requirement("NetDevicesNotReturned")
+def test_a_device_stays_where_it_was_moved(runtime, bundle, holder, network_device):
+    """In a namespace that outlives the container, for with its last process the kernel ends a namespace."""
+    bundle.namespace("network", f"/proc/{holder}/ns/net")
+    bundle.linux["netDevices"] = {network_device: {}}
+    runtime.launch(bundle, "sleep", "1000")
+    runtime.stop(bundle)
+    runtime.delete(bundle).ok()
+    assert not os.path.exists(f"/sys/class/net/{network_device}")
+    assert network_of(holder, "ip", "link", "show", network_device).returncode == 0
+
+
 @requirement("MaskedPathsUnreadable")
 def test_a_masked_file_and_directory_cannot_be_read(runtime, bundle):
     (bundle.rootfs / "secret").write_text("secret")

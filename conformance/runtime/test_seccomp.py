@@ -1,6 +1,10 @@
 """seccomp, by system calls that busybox makes: mkdir, and chmod for its arguments."""
 
+import os
+import stat
+
 import pytest
+from support.seccomp import Agent
 
 from conformance.clauses import requirement
 
@@ -139,4 +143,49 @@ def test_an_errno_for_an_action_that_has_none(runtime, bundle, action):
 @requirement("SeccompListenerWithoutNotify")
 def test_notify_without_a_listener(runtime, bundle):
     bundle.linux["seccomp"] = rule("SCMP_ACT_NOTIFY", *MKDIR)
+    assert runtime.run(bundle, "true").returncode != 0
+
+
+@pytest.fixture
+def listener(work):
+    made = Agent(work / "agent.sock")
+    yield made
+    made.close()
+
+
+@requirement("SeccompListenerState", "SeccompListenerOnce")
+def test_a_listener_gets_the_state_and_the_filter(runtime, bundle, listener):
+    bundle.config["annotations"] = {"org.example.key": "value"}
+    notify = rule("SCMP_ACT_NOTIFY", *MKDIR)
+    bundle.linux["seccomp"] = {**notify, "listenerPath": str(listener.path), "listenerMetadata": "for you"}
+    created = runtime.create(bundle, "sh", "-c", "mkdir /tmp/new; echo over").ok()
+    state, filter = listener.accept()
+    assert state["ociVersion"].startswith("1.")
+    assert state["fds"] == ["seccompFd"]
+    assert state["pid"] == runtime.pid(bundle)
+    assert state["metadata"] == "for you"
+    assert state["state"]["id"] == bundle.id
+    assert state["state"]["status"] == "creating"
+    assert state["state"]["bundle"] == str(bundle.path)
+    assert state["state"]["annotations"] == {"org.example.key": "value"}
+    assert not stat.S_ISREG(os.fstat(filter).st_mode)
+    runtime.start(bundle).ok()
+    listener.deny(filter, 39)  # ENOTEMPTY, which mkdir has no other reason to say
+    runtime.until_status(bundle, "stopped")
+    assert "not empty" in created.stderr
+    assert created.stdout == "over\n"
+    listener.listener.settimeout(0)
+    with pytest.raises(BlockingIOError):
+        listener.listener.accept()
+
+
+@requirement("SeccompListenerMetadataAlone")
+def test_metadata_without_a_listener(runtime, bundle):
+    bundle.linux["seccomp"] = {**rule("SCMP_ACT_ERRNO", *MKDIR), "listenerMetadata": "for nobody"}
+    assert runtime.run(bundle, "true").returncode != 0
+
+
+@requirement("SeccompListenerFailure")
+def test_a_listener_that_is_not_there(runtime, bundle, work):
+    bundle.linux["seccomp"] = {**rule("SCMP_ACT_NOTIFY", *MKDIR), "listenerPath": str(work / "nobody")}
     assert runtime.run(bundle, "true").returncode != 0

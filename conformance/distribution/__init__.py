@@ -1,0 +1,1 @@
+"""A registry held against the distribution specification, by what it answers to requests."""
