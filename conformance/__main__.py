@@ -12,10 +12,13 @@ from pathlib import Path
 try:
     import pytest
 except ModuleNotFoundError:
-    sys.exit(
+    print(
         f"conformance: {sys.executable} has no pytest, which runs the suite\n"
-        "hint: apt install python3-pytest, or call a Python that has it with -m conformance where this is"
+        "hint: apt install python3-pytest; or, by a Python that has it: "
+        f"PYTHONPATH={Path(__file__).resolve().parents[1]} PYTHON -m conformance",
+        file=sys.stderr,
     )
+    sys.exit(2)
 
 from conformance import report
 from conformance.clauses import load_clauses
@@ -48,7 +51,9 @@ class Collector:
 
 
 def arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="conformance", description="Hold runtimes, images or registries against OCI's specifications.")
+    parser = argparse.ArgumentParser(
+        prog="conformance", description="Hold runtimes, images or registries against OCI's specifications."
+    )
     kinds = parser.add_mutually_exclusive_group(required=True)
     for suite, (option, help) in OPTIONS.items():
         kinds.add_argument(option, action="append", default=[], metavar="PLACE", dest=suite, help=help)

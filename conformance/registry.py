@@ -1,4 +1,4 @@
-"""A conversation with a registry, kept as evidence. One request, one connection: nothing is shared by tests."""
+"""A conversation with a registry, kept as evidence. One request, one connection: tests share nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class Registry:
         our credentials."""
         answer = self._ask(method, urljoin(self.base, place), body, {**self._headers, **(headers or {})})
         if answer.status in (301, 302, 303, 307, 308) and method in ("GET", "HEAD"):
-            answer = self._ask(method, urljoin(self.base, answer.headers["location"]), None, dict(headers or {}))
+            answer = self._ask(
+                method, urljoin(self.base, answer.headers["location"]), None, dict(headers or {})
+            )
         return answer
 
     def _ask(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Answer:

@@ -41,7 +41,10 @@ def test_a_blob_with_another_digest(repository):
 
 
 def patch(repository, place, data, first):
-    headers = {"Content-Range": f"{first}-{first + len(data) - 1}", "Content-Type": "application/octet-stream"}
+    headers = {
+        "Content-Range": f"{first}-{first + len(data) - 1}",
+        "Content-Type": "application/octet-stream",
+    }
     return repository("PATCH", place, body=data, headers=headers)
 
 

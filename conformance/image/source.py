@@ -1,7 +1,7 @@
 """An image as its suite sees it: documents and blobs, out of a layout directory or a registry.
 
-Everything in it is hostile: names of blobs are checked before they are a path, a document may be of any shape, and
-layers are read as streams, up to a size.
+Everything in it is hostile: names of blobs are checked before they are a path, a document may be of any
+shape, and layers are read as streams, up to a size.
 """
 
 from __future__ import annotations
@@ -155,7 +155,11 @@ class Image:
 
     @property
     def indexes(self) -> list[Document]:
-        found = [entry for entry in self.documents if "manifests" in _mapping(entry.data) or entry.descriptor is None]
+        found = [
+            entry
+            for entry in self.documents
+            if "manifests" in _mapping(entry.data) or entry.descriptor is None
+        ]
         return found or pytest.skip("the image has no index")
 
     @property
@@ -183,8 +187,14 @@ class Image:
         for document in self.documents:
             data = _mapping(document.data)
             for name in ("manifests", "layers"):
-                found += [(f"{document.where}/{name}/{n}", entry) for n, entry in enumerate(listed(data.get(name)))]
-            found += [(f"{document.where}/{name}", data[name]) for name in ("config", "subject") if _mapping(data.get(name))]
+                found += [
+                    (f"{document.where}/{name}/{n}", entry) for n, entry in enumerate(listed(data.get(name)))
+                ]
+            found += [
+                (f"{document.where}/{name}", data[name])
+                for name in ("config", "subject")
+                if _mapping(data.get(name))
+            ]
         return found
 
     @property
@@ -247,7 +257,9 @@ def _zstd(file: IO[bytes]) -> IO[bytes]:
     with packed:
         _copy(file, packed)
         packed.seek(0)
-        done = subprocess.run(["zstd", "-dc"], stdin=packed, stdout=plain, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(
+            ["zstd", "-dc"], stdin=packed, stdout=plain, stderr=subprocess.PIPE, check=False
+        )
     assert done.returncode == 0, f"zstd: {done.stderr.decode()}"
     plain.seek(0)
     return plain

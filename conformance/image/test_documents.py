@@ -15,7 +15,18 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 MEDIA_TYPE = re.compile(f"{_NAME}/{_NAME}")
 EMPTY = "application/vnd.oci.empty.v1+json"
 # What the Go language calls them (`go tool dist list`), of systems that run containers
-SYSTEMS = {"linux", "windows", "freebsd", "darwin", "netbsd", "openbsd", "solaris", "illumos", "aix", "wasip1"}
+SYSTEMS = {
+    "linux",
+    "windows",
+    "freebsd",
+    "darwin",
+    "netbsd",
+    "openbsd",
+    "solaris",
+    "illumos",
+    "aix",
+    "wasip1",
+}
 MACHINES = {
     "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le",
     "riscv64", "s390x", "wasm",
@@ -259,7 +270,9 @@ def test_the_history_tells_of_each_layer(image):
         pytest.skip("there is no history")
     for manifest, config in found:
         told = [entry for entry in config.data["history"] if not entry.get("empty_layer")]
-        assert len(told) == len(manifest.data["layers"]) == len(config.data["rootfs"]["diff_ids"]), config.where
+        assert len(told) == len(manifest.data["layers"]) == len(config.data["rootfs"]["diff_ids"]), (
+            config.where
+        )
 
 
 def settings(image, name):

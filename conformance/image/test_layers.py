@@ -68,7 +68,10 @@ def test_a_whiteout_is_an_empty_file(image):
 def test_a_whiteout_hides_a_name(image):
     for where, member in whiteouts(image):
         hidden = PurePosixPath(member.name).name.removeprefix(WHITEOUT)
-        assert hidden == OPAQUE.removeprefix(WHITEOUT) or not hidden.startswith(WHITEOUT), (where, member.name)
+        assert hidden == OPAQUE.removeprefix(WHITEOUT) or not hidden.startswith(WHITEOUT), (
+            where,
+            member.name,
+        )
         assert hidden not in ("", ".", ".."), (where, member.name)
 
 

@@ -32,7 +32,7 @@ def test_the_directory_of_blobs(image):
 
 
 def blobs(image):
-    found = [path for path in (image.layout() / "blobs").glob("*/*")]
+    found = list((image.layout() / "blobs").glob("*/*"))
     return found or pytest.skip("there are no blobs")
 
 

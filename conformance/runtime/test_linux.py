@@ -255,7 +255,9 @@ def network_of(pid, *command):
 
 @requirement("NetDevicesNameConflict")
 def test_a_name_that_is_taken_in_the_container(bundle, refused, holder, network_device):
-    network_of(holder, "ip", "link", "add", "taken0", "type", "veth", "peer", "name", "taken1").check_returncode()
+    network_of(
+        holder, "ip", "link", "add", "taken0", "type", "veth", "peer", "name", "taken1"
+    ).check_returncode()
     bundle.namespace("network", f"/proc/{holder}/ns/net")
     bundle.linux["netDevices"] = {network_device: {"name": "taken0"}}
     refused()

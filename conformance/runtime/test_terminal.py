@@ -33,7 +33,9 @@ def at_terminal(runtime, bundle, console):
 
 @requirement("ProcessTerminal")
 def test_the_standard_streams_are_a_pseudoterminal(at_terminal):
-    terminal = at_terminal("for fd in 0 1 2; do test -t $fd && echo stream $fd; done; read -r word; echo got $word")
+    terminal = at_terminal(
+        "for fd in 0 1 2; do test -t $fd && echo stream $fd; done; read -r word; echo got $word"
+    )
     assert stat.S_ISCHR(os.fstat(terminal.master).st_mode)
     terminal.expect("stream 0\r\nstream 1\r\nstream 2\r\n")
     terminal.type("hello\n")

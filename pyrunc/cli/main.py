@@ -27,7 +27,7 @@ SHIMS = "@shims"  # below the state root; no container can have that name
 COMMANDS = (
     "run", "create", "start", "state", "kill", "delete", "exec", "list", "ps", "pause", "resume", "update",
     "events", "spec", "validate", "plan", "features", "checkpoint", "restore", "logs", "wait", "attach",
-    "shim", "completion", "help",
+    "shim", "conformance", "completion", "help",
 )  # fmt: skip
 _ALIASES = {"h": "help"}
 _UNKNOWN_COMMAND_CODE = 3

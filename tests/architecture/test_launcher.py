@@ -21,6 +21,7 @@ MOST = {"state": (9.0, 8.0), "start": (9.3, 8.5), "kill": (9.8, 9.0), "delete": 
 # What the launcher leaves to the ordinary interpreter: help, explanations, and asking other programs
 NOT_FROZEN = {
     "pyrunc.cli.commands.completion",
+    "pyrunc.cli.commands.conformance",
     "pyrunc.cli.commands.help",
     "pyrunc.cli.face",
     "pyrunc.kernel.foreign",

@@ -9,6 +9,7 @@ import pytest
 from conformance import report
 from conformance.clauses import (
     HERE,
+    SUITES,
     BadList,
     Clause,
     load_clauses,
@@ -17,16 +18,18 @@ from conformance.clauses import (
     parse_deviations,
     reason_for,
 )
+from conformance.image.source import is_registered
+from conformance.subjects import NoSubject, identify
 from conformance.verdicts import Result, Subject, Table, outcome_of
 
 
-def files():
-    return sorted((HERE / "runtime").glob("test_*.py"))
+def files(suite):
+    return sorted((HERE / suite).glob("test_*.py"))
 
 
-def proven():
+def proven(suite):
     """The arguments of every requirement() in the suite."""
-    calls = (node for file in files() for node in ast.walk(ast.parse(file.read_text())))
+    calls = (node for file in files(suite) for node in ast.walk(ast.parse(file.read_text())))
     return {
         argument.value
         for node in calls
@@ -35,17 +38,26 @@ def proven():
     }
 
 
-def test_every_clause_has_a_test_or_a_reason_and_not_both():
-    clauses = load_clauses()
-    assert proven() <= clauses.keys()
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_clause_has_a_test_or_a_reason_and_not_both(suite):
+    clauses = load_clauses(suite)
+    assert proven(suite) <= clauses.keys()
     untested = {name for name, clause in clauses.items() if clause.untested}
-    assert untested == clauses.keys() - proven()
+    assert untested == clauses.keys() - proven(suite)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_next_to_all_clauses_are_tested(suite):
+    clauses = load_clauses(suite)
+    share = {"runtime": 0.95, "image": 0.9, "distribution": 0.95}[suite]
+    assert len(proven(suite)) >= share * len(clauses)
 
 
 def test_every_deviation_is_of_a_test_that_exists():
     names = {
         f"{file.stem.removeprefix('test_')}::{node.name}"
-        for file in files()
+        for suite in SUITES
+        for file in files(suite)
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.FunctionDef)
     }
@@ -119,7 +131,7 @@ def table():
             commands=["$ run"],
         ),
     ]
-    return Table(CLAUSES, [RUNC], results, 1.0)
+    return Table(CLAUSES, [RUNC], results, 1.0, "runtime")
 
 
 def test_a_clause_is_as_bad_as_the_worst_of_its_tests(table):
@@ -142,3 +154,39 @@ def test_the_page_holds_its_data_and_loads_nothing(table):
     assert "http" not in page
     data = page.partition('id="data">')[2].partition("</script>")[0]
     assert json.loads(data) == report.as_data(table)
+
+
+@pytest.mark.parametrize(
+    ("suite", "word", "place", "name"),
+    [
+        ("image", "mine=/", "/", "mine"),
+        ("image", "https://registry.example/team/app:1.2", "https://registry.example/team/app:1.2", None),
+        ("image", "x=http://h:5000/a@sha256:ab", "http://h:5000/a@sha256:ab", "x"),
+        ("distribution", "http://127.0.0.1:5000/", "http://127.0.0.1:5000", "http://127.0.0.1:5000/"),
+    ],
+)
+def test_a_subject_is_named_by_its_place_or_as_wanted(suite, word, place, name):
+    assert identify(suite, word) == Subject(place, name or word, "")
+
+
+@pytest.mark.parametrize(
+    ("suite", "word"),
+    [
+        ("runtime", "no-such-runtime"),
+        ("runtime", "true"),
+        ("image", "/no/such/layout"),
+        ("image", "http://127.0.0.1:5000/"),
+        ("image", "http://127.0.0.1:5000/name"),
+        ("distribution", "sh"),
+        ("distribution", "ftp://127.0.0.1"),
+    ],
+)
+def test_what_is_no_subject_is_refused(suite, word):
+    with pytest.raises(NoSubject, match=r"^--"):
+        identify(suite, word)
+
+
+def test_digests_that_are_registered():
+    assert is_registered("sha256:" + "a" * 64)
+    for wrong in ("sha256:" + "A" * 64, "sha256:ab", "md5:" + "a" * 32, "../../etc/passwd", None):
+        assert not is_registered(wrong)
