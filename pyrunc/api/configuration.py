@@ -63,6 +63,7 @@ COMMAND = Command(
             summary=f"Settings as JSON (default {DEFAULT_FILE}, if it is there).",
         ),
         Flag(name="version", short="v", summary="Show the version."),
+        Flag(name="settle", summary="Clean up after containers that have ended, and end. For their shims."),
         *(
             Flag(name=name, kind=kind, summary=summary, short=_SHORT.get(name, ""))
             for name, (_, kind, summary) in _ENTRIES.items()
@@ -79,6 +80,7 @@ class Configuration(Record):
     pidfile: str = ""
     tls: tuple[str, str, str] | None = None  # names of files: authority, certificate, key
     debug: bool = False
+    settles: bool = False
 
 
 def read_configuration(given: dict[str, Any]) -> Configuration:
@@ -120,6 +122,7 @@ def make_configuration(given: dict[str, Any], document: Any, path: str) -> Confi
         pidfile=merged["pidfile"],
         tls=tls,
         debug=bool(merged["debug"]),
+        settles=given["settle"],
     )
 
 

@@ -61,8 +61,16 @@ def run(configuration: Configuration) -> None:
     os.umask(0o022)
     os.makedirs(configuration.layout.run_root, 0o711, exist_ok=True)
     with open(f"{configuration.layout.run_root}/pyruncd.lock", "a") as lock:
-        _require_alone(lock.fileno(), configuration.layout.data_root)
+        if not _is_alone(lock.fileno()):
+            if configuration.settles:
+                return  # the daemon does that
+            raise PyruncError(CONFLICT, "another pyruncd runs there", configuration.layout.data_root)
         engine = Engine(configuration.layout, configuration.settings)
+        if configuration.settles:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # a daemon may start meanwhile
+            engine.settle()
+            engine.close()
+            return
         listeners = [_listen(host, configuration) for host in configuration.hosts]
         server = Server(make_router(engine), listeners)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -80,11 +88,12 @@ def run(configuration: Configuration) -> None:
         engine.close()
 
 
-def _require_alone(fd: int, data_root: str) -> None:
+def _is_alone(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise PyruncError(CONFLICT, "another pyruncd runs there", data_root) from None
+        return False
+    return True
 
 
 def _socket_paths(configuration: Configuration) -> list[str]:

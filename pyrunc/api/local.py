@@ -2,12 +2,13 @@
 
     client = Client(open_local(Layout(), Settings()))
 
-What was begun goes on when this process ends, for containers have their shims. What would be cleaned up after
-them is, when a container ends after that, left to whoever opens the data root next.
+What was begun goes on when this process ends, for containers have their shims. When one of them ends after
+that, its shim runs `pyruncd --settle`, which cleans up after it as a daemon would.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from socket import socketpair
 
@@ -15,6 +16,7 @@ from pyrunc.api.app import make_router
 from pyrunc.api.configuration import COMMAND, read_configuration
 from pyrunc.api.server import serve_connection
 from pyrunc.engine.engine import Engine
+from pyrunc.record import replaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +27,20 @@ if TYPE_CHECKING:
     from pyrunc.engine.settings import Settings
 
 
+def own_program() -> tuple[str, ...]:
+    """The words that run pyruncd, as this very interpreter sees it."""
+    package = __file__.rpartition("/pyrunc/")[0]
+    paths = [package, *(path for path in sys.path if path.endswith(("/vendor", "/site-packages")))]
+    run = f"import sys; sys.path[:0] = {paths!r}; from pyrunc.api.daemon import entry; entry()"
+    return sys.executable, "-ISEB", "-X", "utf8", "-c", run
+
+
 def open_local(layout: Layout, settings: Settings) -> Dial:
     """Raises PyruncError where an engine cannot be."""
-    engine = Engine(layout, settings)
-    engine.take_up(restarts=False)
+    words = ("--settle", "--data-root", layout.data_root, "--exec-root", layout.run_root)
+    table = ("--network-table", settings.network_table)
+    engine = Engine(layout, replaced(settings, exit_command=(*own_program(), *words, *table)))
+    engine.settle()
     router = make_router(engine)
 
     def dial() -> socket:

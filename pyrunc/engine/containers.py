@@ -131,6 +131,12 @@ class Containers:
             path=command[0],
             args=tuple(command[1:]),
         )
+        with self._locks.at_work():
+            made = self._make_it(container, image)
+        self.publish(made, "create")
+        return Created(container=made)
+
+    def _make_it(self, container: Container, image: Image | None) -> Container:
         self._prepare_snapshot(container, image)
         try:
             made = self._record(container)
@@ -138,14 +144,13 @@ class Containers:
                 made = self._with_mounts(made)
                 self.update(made)
             except BaseException:
-                self._database.delete("containers", id=id)
+                self._database.delete("containers", id=container.id)
                 raise
         except BaseException:
-            self._store.snapshots.remove(id)
-            os.rmdir(self._layout.container(id))
+            self._store.snapshots.remove(container.id)
+            os.rmdir(self._layout.container(container.id))
             raise
-        self.publish(made, "create")
-        return Created(container=made)
+        return made
 
     def _prepare_snapshot(self, container: Container, image: Image | None) -> None:
         os.mkdir(self._layout.container(container.id), 0o710)
@@ -195,7 +200,7 @@ class Containers:
         points = []
         try:
             for wish in wishes:
-                points.append(self._make(wish))
+                points.append(self._make_point(wish))
         except BaseException:
             for point in points:
                 if point.is_anonymous:
@@ -212,7 +217,7 @@ class Containers:
             taken |= {wish.point.destination for wish in found}
         return found
 
-    def _make(self, wish: binds.Wish) -> MountPoint:
+    def _make_point(self, wish: binds.Wish) -> MountPoint:
         point = wish.point
         if point.type == VOLUME:
             if point.is_anonymous:

@@ -115,10 +115,31 @@ class Engine:
         self.shims.close()
         self.database.close()
 
-    def take_up(self, *, restarts: bool = True) -> None:
-        """What another process left, whatever became of it: containers that run are adopted, those that have
-        ended are settled, removals and starts that were cut off are gone through with. `restarts`: start what
-        its policy wants to run."""
+    def take_up(self) -> None:
+        """What another process left, whatever became of it: containers that run are adopted, those that
+        have ended are settled, removals and starts that were cut off are gone through with. Then what a
+        restart policy wants to run is started. For a daemon: commands without one may be at work
+        meanwhile."""
+        with self.locks.alone():
+            running = self._take_up_all()
+            self._remove_strays()
+            self.volumes.clean()
+            if self.database.rows("networks"):
+                self.endpoints.reconcile(running)
+        for container in self.containers.all():
+            if not self.containers.state(container).is_running and self._is_to_run(container):
+                try:
+                    self.runner.start(container.id)
+                except PyruncError as error:
+                    log.error(f"container {container.id}: {error}")
+
+    def settle(self) -> None:
+        """Of containers that have ended, what they had while they ran goes: for where no daemon sees to
+        that."""
+        self._take_up_all()
+
+    def _take_up_all(self) -> list[Container]:
+        """Those that run."""
         running = []
         for container in self.containers.all():
             try:
@@ -126,21 +147,16 @@ class Engine:
                     running.append(container)
             except PyruncError as error:
                 log.error(f"container {container.id}: {error}")
-        self._remove_strays()
-        self.volumes.clean()
-        if self.database.rows("networks"):
-            self.endpoints.reconcile(running)
-        for container in self.containers.all() if restarts else ():
-            if not self.containers.state(container).is_running and self._is_to_run(container):
-                try:
-                    self.runner.start(container.id)
-                except PyruncError as error:
-                    log.error(f"container {container.id}: {error}")
+        return running
 
     def _take_up(self, container: Container) -> bool:
         """Whether it runs."""
         directory = self.layout.container(container.id)
         with self.locks.holding(container.id):
+            now = self.containers.get(container.id)
+            if now is None:
+                return False
+            container = now
             if container.is_removing:
                 self.runner.remove(container.id, force=True)
                 return False

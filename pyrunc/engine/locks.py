@@ -66,6 +66,27 @@ class Locks:
             owned.discard(name)
             os.close(fd)
 
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """While something is made that is not recorded yet, or recorded before it is made: `alone` waits."""
+        with self._whole(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody, of no process, is at work: what is there and not recorded belongs to nobody."""
+        with self._whole(fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
+    def _whole(self, kind: int) -> Iterator[None]:
+        fd = os.open(f"{self._directory}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, kind)
+            yield
+        finally:
+            os.close(fd)
+
     _mine = threading.local()
 
     def forget(self, name: str) -> None:

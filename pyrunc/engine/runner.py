@@ -81,7 +81,8 @@ class Runner:
                 raise PyruncError(NOT_MODIFIED, f"container {container.name} is already running")
             self.settle(container)
             try:
-                self._start(container)
+                with self._locks.at_work():
+                    self._start(container)
             except PyruncError as error:
                 self._failed(container, error)
                 raise
