@@ -49,7 +49,9 @@ def _number(text: str) -> int | None:
 
 def parse_user(text: str, added: Iterable[str], passwd: str, group: str) -> User:
     """`text`: NAME, UID, NAME:GROUP, UID:GID, nothing for root; `added`: --group-add. A user that is known
-    has the groups that list it, as long as no group was asked for. Raises PyruncError INVALID."""
+    has the groups that list it, as long as no group was asked for. The first is always `gid`: without it,
+    a program that changes its group would be out of that one, and past what is denied to it
+    (CVE-2022-36109). Raises PyruncError INVALID."""
     wanted, colon, wanted_group = text.partition(":")
     uid, gid, name = _find_user(wanted or "0", passwd)
     groups: list[int] = []
@@ -62,7 +64,7 @@ def parse_user(text: str, added: Iterable[str], passwd: str, group: str) -> User
             if name in fields[3].split(",") and (number := _number(fields[2])) is not None
         ]
     groups += [_find_group(one, group) for one in added]
-    return User(uid=uid, gid=gid, groups=tuple(dict.fromkeys(groups)))
+    return User(uid=uid, gid=gid, groups=tuple(dict.fromkeys((gid, *groups))))
 
 
 def _find_user(wanted: str, passwd: str) -> tuple[int, int, str]:

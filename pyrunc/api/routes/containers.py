@@ -82,7 +82,7 @@ def create(engine: Needs, call: Call) -> Json:
     image = None
     if wanted.get("Image"):
         try:
-            image = engine.images.find(wanted["Image"])
+            image = engine.images.find(wanted["Image"], call.text("platform"))
         except PyruncError as error:
             if error.kind != NOT_FOUND:
                 raise
