@@ -127,7 +127,7 @@ class Engine:
             if self.database.rows("networks"):
                 self.endpoints.reconcile(running)
         for container in self.containers.all():
-            if not self.containers.state(container).is_running and self._is_to_run(container):
+            if not self.containers.state(container).is_running and self.runner.is_to_run(container):
                 try:
                     self.runner.start(container.id)
                 except PyruncError as error:
@@ -163,21 +163,11 @@ class Engine:
             state = self.containers.state(container)
             if state.status == CREATED and os.path.exists(f"{directory}/{protocol.STATUS_FILE}"):
                 self.runner.forget_start(container)
-            if not state.is_running:
+            if not state.is_running or self.runner.end_orphan(container):
                 self.runner.settle(container)
                 return False
             self.runner.adopt(container)
             return True
-
-    def _is_to_run(self, container: Container) -> bool:
-        """After the machine was started anew, or its shim was killed: as its restart policy says. One that
-        was never started isn't."""
-        name = container.host["RestartPolicy"]["Name"]
-        if not os.path.exists(f"{self.layout.container(container.id)}/{protocol.STATUS_FILE}"):
-            return False
-        if name == "on-failure":
-            return not container.was_stopped and self.containers.state(container).exit_code != 0
-        return name == "always" or (name == "unless-stopped" and not container.was_stopped)
 
     def _remove_strays(self) -> None:
         """Directories and snapshots of containers that are not recorded: of a `create` that was cut off."""
@@ -188,3 +178,4 @@ class Engine:
         for key in self.store.snapshots.active():
             if key not in known and len(key) == 64:
                 self.store.snapshots.remove(key)
+        self.locks.sweep(known)

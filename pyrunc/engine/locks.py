@@ -1,7 +1,8 @@
 """One thread of one process at a time for each container: a lock for threads, and a file lock between
 processes.
 
-The kernel lets go of a file lock with the process that held it, so nobody who was killed is in the way.
+The kernel lets go of a file lock with the process that held it, so nobody who was killed is in the way. A
+file is there only while somebody holds it or waits for it: none is left of a container that is gone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 
 class Locks:
@@ -64,7 +65,12 @@ class Locks:
             yield
         finally:
             owned.discard(name)
-            os.close(fd)
+            try:
+                os.unlink(path)  # whoever waits for it finds that out, and makes another
+            except FileNotFoundError:  # the run root was cleared away
+                pass
+            finally:
+                os.close(fd)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -89,16 +95,16 @@ class Locks:
 
     _mine = threading.local()
 
-    def forget(self, name: str) -> None:
-        """The container is gone, and its lock, which the caller holds, is of no use any more."""
-        try:
-            os.unlink(f"{self._directory}/{name}")
-        except FileNotFoundError:
-            pass
+    def sweep(self, known: Container[str]) -> None:
+        """Take away the files of those who were killed and hold nothing any more, but for `known` names."""
+        for name in os.listdir(self._directory):
+            if name not in known:
+                with self.holding(name):
+                    pass
 
 
 def _is_still_there(fd: int, path: str) -> bool:
-    """Whoever removed the container meanwhile removed the file, too."""
+    """Whoever held it before has removed it."""
     try:
         now = os.stat(path)
     except FileNotFoundError:

@@ -189,33 +189,59 @@ class Runner:
         try:
             with self._locks.holding(id):
                 container = self._containers.get(id)
-                if container is not None and not self._containers.state(container).is_running:
+                if container is None:
+                    return
+                is_orphan = self.end_orphan(container)
+                if not self._containers.state(container).is_running:
                     self.settle(container)
+            if is_orphan and self.is_to_run(container):
+                self.start(id)
         except PyruncError as error:
             log.error(f"container {id} has ended: {error}")
+
+    def end_orphan(self, container: Container) -> bool:
+        """Whether it ran, but its shim was killed: nobody would read what it writes, see its end or start it
+        again, so it goes along. Under its lock."""
+        directory = self._layout.container(container.id)
+        if not self._containers.state(container).is_running or protocol.is_running(directory):
+            return False
+        log.warning(f"container {container.id} is ended: its shim is gone")
+        self._shims.end(container.id, directory)
+        return True
+
+    def is_to_run(self, container: Container) -> bool:
+        """After the machine was started anew, or its shim was killed: as its restart policy says. One that
+        was never started isn't."""
+        name = container.host["RestartPolicy"]["Name"]
+        if not os.path.exists(f"{self._layout.container(container.id)}/{protocol.STATUS_FILE}"):
+            return False
+        if name == "on-failure":
+            return not container.was_stopped and self._containers.state(container).exit_code != 0
+        return name == "always" or (name == "unless-stopped" and not container.was_stopped)
 
     def _publish_death(self, container: Container, code: int) -> None:
         self._containers.publish(container, "die", exitCode=str(code))
 
     def settle(self, container: Container) -> None:
-        """Take away what it had while it ran. Under its lock; it does not run. Nothing if that was done."""
-        has_run = container.id in self._unsettled
-        rootfs = self._layout.rootfs(container.id)
-        if not has_run and not os.path.ismount(rootfs):
-            return
+        """Take away what it had while it ran, and the container itself if that is what it asked for. Under
+        its lock; it does not run. Nothing if that was done."""
+        if container.id in self._unsettled or os.path.ismount(self._layout.rootfs(container.id)):
+            self._settle(container)
+        removes_itself = container.removes_itself and not container.is_removing
+        if removes_itself and self._containers.state(container).status == EXITED:
+            self._remove(container, volumes=True)
+
+    def _settle(self, container: Container) -> None:
         self._shims.end(container.id, self._layout.container(container.id))
         self._endpoints.leave(container)
         self._bundles.unmake(container)
-        self._store.snapshots.unmount(rootfs)
+        self._store.snapshots.unmount(self._layout.rootfs(container.id))
         self._unsettled.discard(container.id)
         state = self._containers.state(container)
-        if state.status != EXITED:
-            return
-        if state.exit_code and not container.was_stopped:
-            log.debug(f"container {container.id} has ended with {state.exit_code}")
-        self._publish_death(container, state.exit_code)
-        if container.removes_itself and not container.is_removing:
-            self._remove(container, volumes=True)
+        if state.status == EXITED:
+            if state.exit_code and not container.was_stopped:
+                log.debug(f"container {container.id} has ended with {state.exit_code}")
+            self._publish_death(container, state.exit_code)
 
     # --- removal ----------------------------------------------------------------------------------
 
@@ -243,13 +269,13 @@ class Runner:
         self.settle(container)
         self._waiting.drop(container.id)
         self._store.snapshots.remove(container.id)
-        with doing("remove container", directory):
-            shutil.rmtree(directory)
+        if os.path.lexists(directory):  # not of a removal that was cut off here
+            with doing("remove container", directory):
+                shutil.rmtree(directory)
         self._containers.forget(container)
         for mount in container.mounts:
             if mount.is_anonymous and volumes:
                 self._remove_volume(mount.name)
-        self._locks.forget(container.id)
 
     def _remove_volume(self, name: str) -> None:
         try:
