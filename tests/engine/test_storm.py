@@ -1,6 +1,6 @@
 """Many containers at once, and the daemon killed in the middle: nothing lost, and at the end nothing left.
 
-`PYRUNC_STORM=100` makes it a big one; by default it is one that a suite has time for.
+`make test-storm` has a hundred; otherwise it is as many as a suite has time for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from support.waiting import until
 
 from pyrunc.errors import PyruncError
 
-COUNT = int(os.environ.get("PYRUNC_STORM", "30"))
+COUNT = 100 if os.environ.get("PYRUNC_TEST_STORM") == "long" else 30
 WORKERS = 10
 KINDS = ("none", "bridge", "published", "mesh", "brief", "stubborn")
 
