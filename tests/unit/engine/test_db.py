@@ -85,6 +85,8 @@ def test_a_lock_is_held_by_one_and_may_be_held_twice(tmp_path):
     for thread in threads:
         thread.join()
     assert max(most) == 1
-    with locks.holding("a"):
-        locks.forget("a")
     assert list((tmp_path / "locks").iterdir()) == []
+    for name in ("known", "of-one-who-was-killed"):
+        (tmp_path / "locks" / name).touch()
+    locks.sweep({"known"})
+    assert [path.name for path in (tmp_path / "locks").iterdir()] == ["known"]
