@@ -23,13 +23,13 @@ GROUP = "root:x:0:\nusers:x:100:\nwheel:x:10:root,bob\n"
 @pytest.mark.parametrize(
     ("text", "added", "found"),
     [
-        ("", (), User()),
-        ("bob", (), User(uid=1000, gid=100, groups=(10,))),
-        ("1000", (), User(uid=1000, gid=100, groups=(10,))),
-        ("7", (), User(uid=7)),
-        ("7:8", (), User(uid=7, gid=8)),
-        ("bob:wheel", ("5",), User(uid=1000, gid=10, groups=(5,))),
-        ("bob:", ("users",), User(uid=1000, gid=100, groups=(10, 100))),
+        ("", (), User(groups=(0,))),
+        ("bob", (), User(uid=1000, gid=100, groups=(100, 10))),
+        ("1000", (), User(uid=1000, gid=100, groups=(100, 10))),
+        ("7", (), User(uid=7, groups=(0,))),
+        ("7:8", (), User(uid=7, gid=8, groups=(8,))),
+        ("bob:wheel", ("5",), User(uid=1000, gid=10, groups=(10, 5))),
+        ("bob:", ("users",), User(uid=1000, gid=100, groups=(100, 10))),
     ],
 )
 def test_users(text, added, found):
