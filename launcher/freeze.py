@@ -106,12 +106,18 @@ def _imports(statements: Iterable[ast.AST]) -> Iterable[str]:
             yield from _imports(ast.iter_child_nodes(node))
 
 
+# Floors that no call of the runtime's command line gets to: they are the daemon's, which is started once
+ENGINE = ("api", "docker", "engine", "image", "network")
+
+
 def read(package: Path, library: str, *, for_launcher: bool) -> dict[str, Module]:
     """All modules of `package`, which will be installed in `library`."""
     modules = {}
     known = _KNOWN_IN_LAUNCHER if for_launcher else _KNOWN
     for path in sorted(package.rglob("*.py")):
         place = path.relative_to(package.parent)
+        if for_launcher and place.parts[1] in ENGINE:
+            continue
         name = ".".join(part for part in place.with_suffix("").parts if part != "__init__")
         modules[name] = Module(name, path, str(place), f"{library}/{place}", known)
     return modules

@@ -95,6 +95,8 @@ class Archive:
             with doing("open the container's root", path):
                 root = posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
             held.callback(posix.close, root)
+            if state.pid and self._containers.state(container).pid != state.pid:  # another's by now, perhaps
+                raise PyruncError(CONFLICT, f"container {container.name} has ended meanwhile")
             yield root
 
     @contextmanager

@@ -26,7 +26,6 @@ class Wish(Record):
     labels: dict[str, str] = {}  # noqa: RUF012  (a Record's default: never changed)
     options: dict[str, str] = {}  # noqa: RUF012
     must_exist: bool = False
-    subpath: str = ""
 
 
 def require_volume_name(name: str) -> None:
@@ -169,14 +168,12 @@ def _parse_volume_mount(given: dict[str, Any], target: str, new_name: Callable[[
     if name:
         require_volume_name(name)
     point = _volume(name or new_name(), target, is_anonymous=not name)
-    subpath = options.get("Subpath") or ""
-    if subpath.startswith("/") or ".." in subpath.split("/"):
-        raise PyruncError(INVALID, "invalid mount config: the subpath must be within the volume", subpath)
+    if options.get("Subpath"):  # what is in a volume may be a container's symlink by the time it is mounted
+        raise PyruncError(UNSUPPORTED, "volume-subpath is not supported", target)
     return Wish(
-        point=replaced(point, copies_up=not options.get("NoCopy") and not subpath),
+        point=replaced(point, copies_up=not options.get("NoCopy")),
         labels=options.get("Labels") or {},
         options=driver.get("Options") or {},
-        subpath=subpath,
     )
 
 

@@ -38,7 +38,7 @@ class Created(Record):
 
 
 class Containers:
-    """`runtimes`: names of other runtimes that may be asked for."""
+    """`runtimes`: names of other runtimes that may be asked for; `log_driver`: where none is."""
 
     def __init__(
         self,
@@ -49,9 +49,11 @@ class Containers:
         store: Store,
         volumes: Volumes,
         runtimes: tuple[str, ...] = (),
+        log_driver: str = "json-file",
     ) -> None:
         self._layout, self._database, self._bus, self._locks = layout, database, bus, locks
         self._store, self._volumes, self._runtimes = store, volumes, runtimes
+        self._log_driver = log_driver
         self.live_status: Callable[[str], dict[str, Any] | None] = lambda _: None
         os.makedirs(layout.containers, 0o711, exist_ok=True)
 
@@ -112,7 +114,7 @@ class Containers:
         """`image` None: on nothing. Raises PyruncError; nothing is left then but volumes with a name."""
         defaults = image.config.config if image is not None else {}
         full = hostconfig.complete_config(config, defaults)
-        full_host = hostconfig.complete_host(host, self._runtimes)
+        full_host = hostconfig.complete_host(host, self._runtimes, self._log_driver)
         require_security_options(full_host)
         normalise((*(full_host["CapAdd"] or ()), *(full_host["CapDrop"] or ())))
         id = secrets.token_hex(32)
@@ -225,8 +227,7 @@ class Containers:
             else:
                 volume = self._volumes.create(point.name, labels=wish.labels, options=wish.options)
             source = self._volumes.mountpoint(volume.name)
-            subpath = f"/{wish.subpath}" if wish.subpath else ""
-            return replaced(point, name=volume.name, source=source + subpath)
+            return replaced(point, name=volume.name, source=source)
         if point.type == BIND and not os.path.lexists(point.source):
             if wish.must_exist:
                 raise PyruncError(

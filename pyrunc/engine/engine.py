@@ -58,7 +58,14 @@ class Engine:
         self.store = open_store(layout.images, settings.storage_driver)
         self.volumes = Volumes(layout, self.database, self.bus)
         self.containers = Containers(
-            layout, self.database, self.bus, self.locks, self.store, self.volumes, tuple(settings.runtimes)
+            layout,
+            self.database,
+            self.bus,
+            self.locks,
+            self.store,
+            self.volumes,
+            tuple(settings.runtimes),
+            settings.log_driver,
         )
         site = Site(run_root=layout.run_root, table=settings.network_table)
         self.networks = Networks(self.database, self.bus, site)

@@ -69,8 +69,10 @@ _REFUSED = {
 _NOTHING: tuple[Any, ...] = (None, "", 0, [], {}, "default", "local")
 
 
-def complete_host(given: dict[str, Any], runtimes: tuple[str, ...] = ()) -> dict[str, Any]:
-    """HostConfig with all of its keys. `runtimes`: names beside our own.
+def complete_host(
+    given: dict[str, Any], runtimes: tuple[str, ...] = (), log_driver: str = "json-file"
+) -> dict[str, Any]:
+    """HostConfig with all of its keys. `runtimes`: names beside our own; `log_driver`: where none is named.
 
     Raises PyruncError INVALID or UNSUPPORTED for what cannot be.
     """
@@ -80,7 +82,7 @@ def complete_host(given: dict[str, Any], runtimes: tuple[str, ...] = ()) -> dict
         if host[key] not in _NOTHING:
             raise PyruncError(UNSUPPORTED, sentence, f"/HostConfig/{key}")
     _complete_restart(host)
-    _complete_log(host)
+    _complete_log(host, log_driver if not (given.get("LogConfig") or {}).get("Type") else "")
     _complete_modes(host, runtimes)
     require_resources(host)
     if host["Privileged"]:
@@ -115,9 +117,10 @@ def require_restart_policy(policy: dict[str, Any]) -> None:
         raise PyruncError(INVALID, "invalid restart policy: maximum retry count cannot be negative")
 
 
-def _complete_log(host: dict[str, Any]) -> None:
+def _complete_log(host: dict[str, Any], default: str) -> None:
+    """`default`: nothing where a driver was named."""
     log = dict(host["LogConfig"])
-    log["Type"] = log.get("Type") or "json-file"
+    log["Type"] = default or log["Type"]
     log["Config"] = dict(log.get("Config") or {})
     if log["Type"] not in LOG_DRIVERS:
         hint = f"one of {', '.join(LOG_DRIVERS)}"

@@ -25,8 +25,12 @@ NOT_FROZEN = {
     "pyrunc.cli.commands.help",
     "pyrunc.cli.face",
     "pyrunc.kernel.foreign",
+    "pyrunc.kernel.nftables",
     "pyrunc.linux.cgroups.systemd",
+    "pyrunc.oci.digest",
     "pyrunc.oci.explain",
+    "pyrunc.oci.image",
+    "pyrunc.oci.reference",
 }
 needs_valgrind = pytest.mark.skipif(
     shutil.which("valgrind") is None, reason="there is no valgrind to count instructions"

@@ -15,6 +15,13 @@ def test_every_key_is_there_and_nulls_mean_nothing():
     assert "/proc/kcore" in made["MaskedPaths"]
 
 
+def test_the_daemons_log_driver_stands_where_none_is_named():
+    assert hostconfig.complete_host({}, (), "local")["LogConfig"]["Type"] == "local"
+    assert hostconfig.complete_host({"LogConfig": {"Type": ""}}, (), "local")["LogConfig"]["Type"] == "local"
+    named = {"LogConfig": {"Type": "json-file", "Config": {}}}
+    assert hostconfig.complete_host(named, (), "local")["LogConfig"]["Type"] == "json-file"
+
+
 def test_defaults_are_not_shared():
     hostconfig.complete_host({})["PortBindings"]["80/tcp"] = []
     assert hostconfig.complete_host({})["PortBindings"] == {}
