@@ -89,6 +89,11 @@ class Engine:
             watch=self.watch,
             shims=self.shims,
         )
+        self._add_questions(bundles)
+
+    def _add_questions(self, bundles: Bundles) -> None:
+        """What is asked, and asked for, of what is there by now."""
+        layout, settings = self.layout, self.settings
         self.verbs = Verbs(
             layout,
             self.bus,
