@@ -223,7 +223,7 @@ class Containers:
         point = wish.point
         if point.type == VOLUME:
             if point.is_anonymous:
-                volume = self._volumes.create_anonymous()
+                volume = self._volumes.create()
             else:
                 volume = self._volumes.create(point.name, labels=wish.labels, options=wish.options)
             source = self._volumes.mountpoint(volume.name)

@@ -48,8 +48,9 @@ class Volumes:
         labels: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
     ) -> Volume:
-        """The volume of that name, made if it isn't there. Raises PyruncError INVALID for what is no name,
-        CONFLICT for one with other options, NOT_FOUND for a driver that is not local."""
+        """The volume of that name, made if it isn't there; an anonymous one without a name. Raises
+        PyruncError INVALID for what is no name, CONFLICT for one with other options, NOT_FOUND for a driver
+        that is not local."""
         if driver not in ("", "local", "default"):
             raise PyruncError(
                 NOT_FOUND, f"create {name}: error looking up volume plugin {driver}: plugin not found"
@@ -60,7 +61,7 @@ class Volumes:
         volume = Volume(
             name=name or secrets.token_hex(32),
             created_ns=time.time_ns(),
-            labels=labels or {},
+            labels=(labels or {}) if name else {**(labels or {}), ANONYMOUS_LABEL: ""},
             options=options or {},
         )
         with self._database.transaction():
@@ -75,9 +76,6 @@ class Volumes:
             return found
         self._bus.publish("volume", "create", volume.name, driver="local")
         return volume
-
-    def create_anonymous(self) -> Volume:
-        return self.create(labels={ANONYMOUS_LABEL: ""})
 
     def get(self, name: str) -> Volume:
         """Raises PyruncError NOT_FOUND."""

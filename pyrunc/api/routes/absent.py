@@ -24,6 +24,7 @@ _NO_LOGIN = (
 )
 _NO_DISTRIBUTION = "asking a registry about an image is not supported by this version of pyrunc: pull it"
 _NO_BUILDKIT = "BuildKit sessions are not supported by pyrunc"
+_NO_DISTRIBUTION = "looking into a registry without pulling is not supported by pyrunc"
 _NO_CHECKPOINTS = "checkpoints are not supported by the engine of pyrunc"
 
 # path -> (code, sentence)
@@ -42,6 +43,7 @@ _ABSENT = {
     "/build/cancel": (501, _NO_BUILDER),
     "/session": (501, _NO_BUILDKIT),
     "/grpc": (501, _NO_BUILDKIT),
+    "/distribution/{rest*}": (501, _NO_DISTRIBUTION),
     "/containers/{name}/checkpoints": (501, _NO_CHECKPOINTS),
     "/containers/{name}/checkpoints/{rest*}": (501, _NO_CHECKPOINTS),
 }
