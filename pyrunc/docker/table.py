@@ -48,7 +48,7 @@ def show_list(
         cells = [[str(row[name]) for name, _ in columns] for row in rows]
         _show_table([header for _, header in columns], cells)
     elif form == "json":
-        emit("".join(to_json(row) + "\n" for row in rows))
+        emit("".join(to_json(dict(sorted(row.items()))) + "\n" for row in rows))
     elif form.startswith("table"):
         _show_template_table(form.removeprefix("table").lstrip(), rows, {**dict(columns), **(headers or {})})
     else:

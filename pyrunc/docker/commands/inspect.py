@@ -49,30 +49,30 @@ def _find(session: Session, name: str, given: Given) -> Any:
         except PyruncError as error:
             if error.kind not in (NOT_FOUND, INVALID):
                 raise
-    raise PyruncError(NOT_FOUND, f"no such {given['type'] or 'object'}: {name}")
+    raise PyruncError(NOT_FOUND, f"No such {given['type'] or 'object'}: {name}")
 
 
 def _inspect(session: Session, given: Given, ask: Callable[[str], Any]) -> int:
     """What was found is shown even where others were not, as a list that ends."""
     form = given["format"]
     template = make_template(form) if form and form != "json" else None
-    found, code = [], 0
+    found: list[Any] = []
+    failed: list[str] = []
     for name in given["words"]:
         try:
             one = ask(name)
         except PyruncError as error:
-            prefix = "Error response from daemon: " if isinstance(error, HttpError) else "error: "
-            complain(f"{prefix}{error}")
-            code = 1
+            prefix = "Error response from daemon" if isinstance(error, HttpError) else "Error"
+            failed.append(f"{prefix}: {error}")
             continue
         found.append(one)
         if template is not None:
             emit(template.apply(one) + "\n")
-        elif form == "json":
-            emit(to_json(one) + "\n")
-    if not form:
-        emit(jsonio.dumps(found, 4) + "\n")
-    return code
+    if template is None:
+        emit((to_json(found) if form else jsonio.dumps(found, 4)) + "\n")
+    for text in failed:
+        complain(text)
+    return int(bool(failed))
 
 
 def inspect(session: Session, given: Given) -> int:

@@ -44,7 +44,7 @@ def port(session: Session, given: dict[str, Any]) -> int:
     number, slash, protocol = wanted[0].partition("/")
     found = ports.get(f"{number}/{protocol if slash else 'tcp'}")
     if not found:
-        raise PyruncError(NOT_FOUND, f"no public port '{wanted[0]}' published for {name}")
+        raise PyruncError(NOT_FOUND, f"No public port '{wanted[0]}' published for {name}")
     emit("".join(f"{_address(binding)}\n" for binding in found))
     return 0
 

@@ -111,22 +111,30 @@ def _size(one: dict[str, Any]) -> str:
 
 
 def show_ports(ports: list[dict[str, Any]]) -> str:
-    """0.0.0.0:8080->80/tcp, 443/tcp, 127.0.0.1:9000-9001->9000-9001/tcp: neighbours are one range."""
-    groups: list[list[Any]] = []  # address, protocol, first and last public, first and last private
-    singles = sorted(
-        {(one.get("IP") or "", one["PrivatePort"], one.get("PublicPort") or 0, one["Type"]) for one in ports},
-        key=lambda one: (one[3], one[0], one[1], one[2]),
-    )
-    for address, private, public, protocol in singles:
-        group = groups[-1] if groups else None
-        follows = group is not None and group[:2] == [address, protocol] and group[5] + 1 == private
-        if follows and group is not None and (group[3] + 1 == public if public else not group[3]):
-            group[3], group[5] = public, private
+    """443/tcp, 127.0.0.1:9000-9001->9000-9001/tcp, 0.0.0.0:8080->80/tcp: neighbours are one range, where they
+    are not published at another number; those that are come last."""
+    groups: dict[tuple[str, str], list[list[int]]] = {}
+    mapped = []
+    for one in sorted(ports, key=_order):
+        private, public = one["PrivatePort"], one.get("PublicPort") or 0
+        if public and public != private:
+            mapped.append(_show_group(one.get("IP") or "", one["Type"], public, public, private, private))
+            continue
+        ranges = groups.setdefault((one.get("IP") or "", one["Type"]), [])
+        if ranges and ranges[-1][1] + 1 == private:
+            ranges[-1][1] = private
         else:
-            groups.append([address, protocol, public, public, private, private])
-    return ", ".join(
-        _show_group(*group) for group in sorted(groups, key=lambda one: (one[4], one[1], one[0]))
-    )
+            ranges.append([private, private])
+    shown = [
+        _show_group(address, protocol, first if address else 0, last, first, last)
+        for (address, protocol), ranges in groups.items()
+        for first, last in ranges
+    ]
+    return ", ".join(shown + mapped)
+
+
+def _order(port: dict[str, Any]) -> tuple[Any, ...]:
+    return port["PrivatePort"], port.get("IP") or "", port.get("PublicPort") or 0, port["Type"]
 
 
 def _show_group(address: str, protocol: str, low: int, high: int, first: int, last: int) -> str:

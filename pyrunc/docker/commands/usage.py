@@ -89,7 +89,7 @@ def _details(found: dict[str, Any]) -> str:
         shared = max(one.get("SharedSize") or 0, 0)
         for row in make_rows(one, now, is_whole=False, with_digest=False):
             images.append(
-                [row["Repository"], row["Tag"], row["ID"], row["CreatedSince"], human_size(one["Size"]),
+                [row["Repository"], row["Tag"], row["ID"], row["CreatedSince"], human_size(one["Size"], 3),
                  human_size(shared), human_size(one["Size"] - shared), str(one.get("Containers") or 0)]
             )  # fmt: skip
     containers = [["CONTAINER ID", "IMAGE", "COMMAND", "LOCAL VOLUMES", "SIZE", "CREATED", "STATUS", "NAMES"]]
