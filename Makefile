@@ -23,7 +23,8 @@ install: $(VENDOR)/.done
 
 uninstall:
 	rm -rf "$(DESTDIR)$(PREFIX)/lib/pyrunc" "$(DESTDIR)$(PREFIX)/bin/pyrunc" \
-	    "$(DESTDIR)$(PREFIX)/bin/containerd-shim-pyrunc-v2" "$(DESTDIR)$(PREFIX)/bin/pyruncd"
+	    "$(DESTDIR)$(PREFIX)/bin/containerd-shim-pyrunc-v2" "$(DESTDIR)$(PREFIX)/bin/pyruncd" \
+	    "$(DESTDIR)$(PREFIX)/bin/pyr"
 
 # A container that looks around. The last line is the command that runs it again.
 run: private

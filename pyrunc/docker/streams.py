@@ -82,12 +82,12 @@ class Raw:
             mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
             mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
             mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-            termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, mode)
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, mode)  # what was typed already counts
         return self
 
     def __exit__(self, *_error: object) -> None:
         if self._before:
-            termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, self._before)
+            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)
 
 
 class Signals:

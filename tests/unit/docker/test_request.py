@@ -101,7 +101,8 @@ def test_a_bad_environment_file_is_refused_with_its_place(data):
 
 
 def test_limits_travel_as_numbers():
-    host = request("-m", "64m", "--memory-swap", "-1", "--cpus", "1.5", "--pids-limit", "9", "--shm-size", "1g",
+    host = request("-m", "64m", "--memory-swap", "-1", "--cpus", "1.5", "--pids-limit", "9",
+                   "--shm-size", "1g",
                    "--ulimit", "nofile=10:20", "--device-read-bps", "/dev/sda:1mb")["HostConfig"]  # fmt: skip
     assert (host["Memory"], host["MemorySwap"], host["NanoCpus"]) == (64 << 20, -1, 1_500_000_000)
     assert (host["PidsLimit"], host["ShmSize"]) == (9, 1 << 30)
@@ -124,7 +125,8 @@ def test_who_is_attached():
 
 
 def test_health():
-    assert request("--health-cmd", "x", "--health-interval", "1m30s", "--health-retries", "2")["Healthcheck"] == {
+    made = request("--health-cmd", "x", "--health-interval", "1m30s", "--health-retries", "2")
+    assert made["Healthcheck"] == {
         "Test": ["CMD-SHELL", "x"], "Interval": 90_000_000_000, "Retries": 2,
     }  # fmt: skip
     assert request("--no-healthcheck")["Healthcheck"] == {"Test": ["NONE"]}

@@ -13,8 +13,8 @@ from pyrunc.docker.table import lay_out, paint, show_list
 from pyrunc.docker.units import binary_size, duration, ellipsis, epoch, human_size, parse_bytes
 from pyrunc.errors import PyruncError
 
-ROWS = [{"ID": "3f", "Name": "a-name-that-is-long", "Label": lambda name: f"<{name}>"}, {"ID": "4", "Name": "b",
-        "Label": lambda name: ""}]  # fmt: skip
+ROWS = [{"ID": "3f", "Name": "a-name-that-is-long", "Label": lambda name: f"<{name}>"},
+        {"ID": "4", "Name": "b", "Label": lambda name: ""}]  # fmt: skip
 COLUMNS = (("ID", "CONTAINER ID"), ("Name", "NAMES"))
 
 
@@ -30,7 +30,8 @@ def test_columns_are_as_wide_as_dockers():
         ("", "CONTAINER ID   NAMES\n3f             a-name-that-is-long\n4              b\n"),
         ("{{.ID}}={{.Name}}", "3f=a-name-that-is-long\n4=b\n"),
         ("json", '{"ID":"3f","Name":"a-name-that-is-long"}\n{"ID":"4","Name":"b"}\n'),
-        (r"table {{.Name}}\t{{.Label `x`}}", "NAMES                 x\na-name-that-is-long   <x>\nb                     \n"),
+        (r"table {{.Name}}\t{{.Label `x`}}",
+         "NAMES                 x\na-name-that-is-long   <x>\nb                     \n"),
     ],
 )  # fmt: skip
 def test_a_list_has_the_form_that_is_asked_for(form, shown, capfd):
@@ -50,7 +51,8 @@ def test_colour_changes_no_width():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"), (180, "3 minutes"),
+    [(0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"),
+     (180, "3 minutes"),
      (3600, "About an hour"), (7200, "2 hours"), (86400 * 3, "3 days"), (86400 * 20, "2 weeks"),
      (86400 * 100, "3 months"), (86400 * 900, "2 years")],
 )  # fmt: skip
@@ -99,7 +101,8 @@ def test_ports_are_shown_as_ranges(ports, text):
 
 
 def test_a_row_of_ps():
-    one = {"Id": "ab" * 32, "Image": "sha256:" + "cd" * 32, "Command": "sh -c 'echo hello world'", "Created": 90,
+    one = {"Id": "ab" * 32, "Image": "sha256:" + "cd" * 32, "Command": "sh -c 'echo hello world'",
+           "Created": 90,
            "Status": "Up 1 second", "State": "running", "Names": ["/web", "/db/alias"], "Labels": {"a": "b"},
            "Mounts": [{"Name": "data", "Driver": "local"}]}  # fmt: skip
     row = make_row(one, 100.0, is_whole=False)
