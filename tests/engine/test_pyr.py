@@ -269,7 +269,8 @@ def test_events_and_statistics(pyr):
     pyr.ok("run", "-d", "--name", "web", "--network", "none", IMAGE, "sleep", "1000")
     row = json.loads(pyr.ok("stats", "--no-stream", "--format", "json", "web"))
     assert row["Name"] == "web" and row["PIDs"] == "1"
-    pyr.ok("rm", "-f", "web")
+    pyr.ok("stop", "-t", "0", "web")
+    pyr.ok("rm", "web")
     shown = pyr.ok(
         "events", "--since", "1m", "--until", "0s", "--filter", "container=web", "--format", "{{.Action}}"
     )
