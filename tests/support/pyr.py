@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import struct
 import subprocess
 import sys
@@ -61,9 +62,8 @@ class Pyr:
 
     def script(self, directory: Path) -> None:
         """`pyr`, as a program in `directory`."""
-        words = " ".join(f"'{word}'" for word in self.command())
         path = directory / "pyr"
-        path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        path.write_text(f'#!/bin/sh\nexec {shlex.join(self.command())} "$@"\n')
         path.chmod(0o755)
 
 
@@ -123,6 +123,9 @@ def alone(root: Path) -> Iterator[Pyr]:
         pyr.clean()
         until(lambda: not _left(root), f"nothing is left: {_left(root)[-3:]}")
     finally:
+        ids = pyr.call("ps", "-aq").stdout.split()
+        if ids:
+            pyr.call("rm", "-fv", *ids)
         for target in reversed(_mounted(root)):
             subprocess.run(["umount", "-l", target], check=False)
         for path in sorted(Path("/sys/fs/cgroup").glob(f"**{cgroup}"), reverse=True):
