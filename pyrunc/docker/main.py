@@ -174,6 +174,8 @@ def run(words: list[str]) -> int:
         return report(error, name)
     except KeyboardInterrupt:
         return _INTERRUPTED_CODE
+    except Exception as error:
+        return _report_bug(error)
 
 
 def load(name: str) -> Any:
@@ -247,8 +249,24 @@ def _report_misuse(error: Misused, verb: Verb, name: str) -> int:
     hint = error.hint or _hint(error, verb)
     if hint:
         complain(f"hint: {hint}")
-    complain(f"\nUsage:  {typed} {verb.usage}\n\nRun '{typed} --help' for more information")
+    verb_of_help = "See" if "' requires " in str(error) else "Run"
+    complain(f"\nUsage:  {typed} {verb.usage}\n\n{verb_of_help} '{typed} --help' for more information")
     return error.code
+
+
+def _report_bug(error: Exception) -> int:
+    """One line with the place. The way there only for --debug."""
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_filename}:{trace.tb_lineno} in {code.co_name}")
+        trace = trace.tb_next
+    if log.is_debugging():
+        complain("\n  ".join(("Traceback (most recent call last):", *places)))
+    complain(f"{PROGRAM}: internal error: {type(error).__name__}: {error} at {places[-1]}")
+    complain("hint: this is a bug in pyrunc; --debug shows the way there")
+    return 1
 
 
 def _hint(error: Misused, verb: Verb) -> str:

@@ -97,6 +97,29 @@ def test_a_call_that_fails_imports_no_more_than_one_that_does_not(verb, tmp_path
     assert "internal error" not in (tmp_path / "log").read_text()
 
 
+# command of pyr -> (what it may import of the system's modules, how many of ours)
+PYR: dict[str, tuple[set[str], int]] = {
+    "ps": (CHEAP | {"_socket"}, 26),
+    "run": (CHEAP | {"_socket"}, 30),
+    "exec": (CHEAP | {"_socket"}, 28),
+    "rm": (CHEAP | {"_socket"}, 28),
+    "logs": (CHEAP | {"_socket"}, 28),
+    "inspect": (CHEAP | {"_socket"}, 24),
+}
+
+
+@pytest.mark.parametrize("command", PYR)
+def test_a_command_of_the_client_imports_only_what_is_cheap(command, tmp_path):
+    """Asking a daemon that isn't there, which is most of the way of asking one that is."""
+    words = ["-H", f"unix://{tmp_path}/none", command, *({"exec": ["x", "y"], "ps": []}.get(command, ["x"]))]
+    program = MODULES_AFTER.replace("from pyrunc.cli import main", "from pyrunc.docker import main")
+    modules = fresh(program.format(checkout=str(CHECKOUT), then=f"assert main.run({words!r})"))
+    allowed, most = PYR[command]
+    assert foreign(modules) <= allowed
+    ours = [module for module in modules if is_within(module, "pyrunc")]
+    assert len(ours) <= most, ours
+
+
 def test_importing_the_package_imports_nothing():
     program = MODULES_AFTER.replace("from pyrunc.cli import main", "import pyrunc")
     assert fresh(program.format(checkout=str(CHECKOUT), then="")) == ["__future__", "pyrunc"]

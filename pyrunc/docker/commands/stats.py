@@ -126,7 +126,7 @@ def _blocks(stats: dict[str, Any]) -> tuple[int, int]:
     for entry in stats.get("io_service_bytes_recursive") or ():
         operation = entry.get("op", "")[:1].lower()
         if operation in sums:
-            sums[operation] += entry["value"]
+            sums[operation] += entry.get("value") or 0
     return sums["r"], sums["w"]
 
 

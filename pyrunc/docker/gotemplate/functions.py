@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import html
-import json
-from urllib.parse import quote_plus
-
 from pyrunc import jsonio
+from pyrunc.api.client import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +94,7 @@ def _format(flags: str, verb: str, value: Any) -> str:
     if verb in ("v", "s"):
         return f"%{flags.strip('+#')}s" % show(value)
     if verb == "q":
-        return f"%{flags.strip('+#')}s" % json.dumps(show(value), ensure_ascii=False)
+        return f"%{flags.strip('+#')}s" % jsonio.dumps(show(value))
     if verb == "t":
         return show(value)
     if verb in "dxXocbfFeEgG" and verb and isinstance(value, (int, float)):
@@ -128,6 +125,12 @@ def _are_numbers(first: Any, second: Any) -> bool:
     return numbers and not isinstance(first, bool) and not isinstance(second, bool) and bool(first == second)
 
 
+def _escape_html(text: str) -> str:
+    for letter, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&#34;"), ("'", "&#39;")):
+        text = text.replace(letter, name)
+    return text
+
+
 def _pad(text: str, before: int, after: int) -> str:
     return f"{' ' * before}{text}{' ' * after}" if text else text
 
@@ -150,9 +153,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "print": _print,
     "println": lambda *values: " ".join(map(show, values)) + "\n",
     "printf": _printf,
-    "html": lambda *values: html.escape(_print(*values)),
-    "js": lambda *values: json.dumps(_print(*values))[1:-1],
-    "urlquery": lambda *values: quote_plus(_print(*values)),
+    "html": lambda *values: _escape_html(_print(*values)),
+    "js": lambda *values: jsonio.dumps(_print(*values))[1:-1],
+    "urlquery": lambda *values: quote(_print(*values), "").replace("%20", "+"),
     "call": lambda function, *values: function(*values),
     "json": to_json,
     "split": lambda text, separator: text.split(separator) if separator else list(text),

@@ -51,6 +51,7 @@ VALUE = {
         ('{{"}}"}}', "}}"),
         ('{{split "a:b" ":"}} {{title "web"}} {{pad "x" 1 2}}|', "[a b] Web  x  |"),
         ("{{and .None .None.Deeper}}", "<no value>"),
+        ('{{html "<a>&"}} {{urlquery "a b/c"}} {{js "a\\"b"}}', '&lt;a&gt;&amp; a+b%2Fc a\\"b'),
     ],
 )  # fmt: skip
 def test_a_template_shows_what_go_shows(text, shown):
