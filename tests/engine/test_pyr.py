@@ -298,7 +298,8 @@ def test_without_a_daemon_an_address_that_was_asked_for_is_an_error(network, tmp
 _SAME = [
     ("ps",), ("ps", "-a"), ("ps", "-aq", "--no-trunc"), ("images",), ("images", "--digests"),
     ("history", IMAGE),
-    ("inspect", "web"), ("inspect", IMAGE), ("inspect", "none"), ("inspect", "-f", "{{json .Config.Env}}", "web"),
+    ("inspect", "web"), ("inspect", IMAGE), ("inspect", "none"),
+    ("inspect", "-f", "{{json .Config.Env}}", "web"),
     ("inspect", "-f", "{{range .Mounts}}{{.Destination}}{{end}} {{.State.Status}}", "web"),
     ("ps", "--format", "table {{.ID}}\t{{.Names}}\t{{.Ports}}\t{{.Mounts}}\t{{.CreatedAt}}"),
     ("ps", "--format", '{{.Names}} {{.Label "x"}} {{.Size}}'), ("port", "web"), ("port", "web", "80/tcp"),
