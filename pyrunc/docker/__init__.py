@@ -6,5 +6,5 @@ decides. It speaks the API alone, by `api.client`: to a daemon where one runs, a
 which `session` reaches by name, for an engine is dear to import and most calls do not need one of their own.
 
 `main` has the table of commands and imports the one module that is called for. Importing click is left to
-`face` (help, suggestions), rich to `progress` and `stats` on a terminal.
+`face` (help, suggestions), rich to `progress` on a terminal; a table needs no more than a few escapes.
 """

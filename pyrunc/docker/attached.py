@@ -67,6 +67,8 @@ def connect(
     with caller, Signals(proxies=bool(kill_path)) as signals, Raw(0, is_tty and takes_input):
         if begin is not None:
             begin()
+        if is_tty and begin is None and kill_path:
+            _change_size(caller, resize_path)
         if is_tty:
             tell(_signal.SIGWINCH)
         streams = Streams(
@@ -79,12 +81,21 @@ def connect(
         return streams.run()
 
 
-def resize(caller: Any, path: str) -> None:
+def resize(caller: Any, path: str, more: int = 0) -> None:
+    """To the size of our terminal, and `more` each way."""
     rows, columns = terminal_size(1)
     if not rows:
         rows, columns = terminal_size(0)
     if rows and columns:
-        caller.call("POST", path, query={"h": rows, "w": columns})
+        caller.call("POST", path, query={"h": rows + more, "w": columns + more})
+
+
+def _change_size(caller: Any, path: str) -> None:
+    """So that what has run for a while draws itself anew, also where the size is what it was."""
+    try:
+        resize(caller, path, 1)
+    except PyruncError:
+        pass  # it has just ended, as its stream will tell
 
 
 def exit_code(answer: Any) -> int:

@@ -1,4 +1,4 @@
-"""Help, suggestions and shell completion, drawn by click from the same tables that are parsed without it.
+"""Help and suggestions, drawn by click from the same tables that are parsed without it.
 
 click never parses a call that is carried out.
 """

@@ -1,6 +1,6 @@
 """`pyr`: find the command, import its module and no other, call it, leave.
 
-What a call imports is counted (tests/architecture/test_cold_start.py). Help, suggestions and completion are
+What a call imports is counted (tests/architecture/test_cold_start.py). Help and suggestions are
 `face`'s, which is reached by name when they are wanted.
 """
 

@@ -16,6 +16,7 @@ from pyrunc.thirdparty import reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from socket import socket as Socket
     from typing import Any, Self
 
     from pyrunc.api.client import Answer, Dial, Upgraded
@@ -26,6 +27,12 @@ _NOBODY_LISTENS = ("no such file or directory", "connection refused")
 
 def environment(name: str) -> str:
     return posix.environ.get(name.encode(), b"").decode(errors="surrogateescape")
+
+
+def _beginning_with(first: Socket, dial: Dial) -> Dial:
+    """The connection that told that a daemon runs is the first to be used."""
+    ready = [first]
+    return lambda: ready.pop() if ready else dial()
 
 
 class Session:
@@ -91,8 +98,7 @@ class Session:
         if not self._asks_for_local():
             dial = dial_unix(DEFAULT_SOCKET)
             try:
-                dial().close()
-                return dial
+                return _beginning_with(dial(), dial)
             except PyruncError as error:
                 if error.why not in _NOBODY_LISTENS:
                     raise
