@@ -199,6 +199,67 @@ def test_a_container_that_was_never_started(shim):
     assert "TaskStart" not in shim.sink.names(made.id)
 
 
+def test_deletes_at_the_same_time(shim):
+    """Two of containerd's clients, after the end. The later answer comes last: who has the first may go, and
+    containerd, which carries out a request no further then, needs one that it can see to the end."""
+    made = box(shim, "true").start()
+    made("Wait")
+    first, second, third = (made.ask.ask("Delete", id=made.id) for _ in range(3))
+    for late in (second, third):
+        with pytest.raises(Refused, match="not created") as caught:
+            made.ask.take(late)
+        assert caught.value.code == ttrpc.NOT_FOUND
+        assert made.ask.has_come(first)
+    assert made.ask.take(first)["pid"] == made.pid
+    shim.sink.until(made.id, "TaskExit", "TaskDelete")
+    made("Shutdown")
+
+
+def test_a_delete_while_it_is_created(shim):
+    """What containerd does when its client has gone away."""
+    made = box(shim)
+    ask = made.begin()
+    creating = ask.ask("Create", id=made.id, bundle=str(made.bundle.path))
+    deleting = ask.ask("Delete", id=made.id)
+    pid = ask.take(creating)["pid"]
+    deleted = ask.take(deleting)
+    assert (deleted["pid"], deleted["exit_status"]) == (pid, KILLED)
+    made("Shutdown")
+
+
+def test_a_delete_while_a_create_fails(shim):
+    made = box(shim, "/no/such")
+    ask = made.begin()
+    creating = ask.ask("Create", id=made.id, bundle=str(made.bundle.path))
+    deleting = ask.ask("Delete", id=made.id)
+    with pytest.raises(Refused, match="OCI runtime create failed"):
+        ask.take(creating)
+    with pytest.raises(Refused, match="not created"):
+        ask.take(deleting)
+    made("Shutdown")
+
+
+FAILS_ONCE = """#!/bin/sh
+case " $* " in *" delete "*) if [ -e {flag} ]; then rm {flag}; echo not now >&2; exit 1; fi ;; esac
+exec {runtime} "$@"
+"""
+
+
+def test_a_delete_that_failed_is_tried_again(shim, runtime_command):
+    """By the one that waited for it."""
+    script, flag = shim.directory / "runtime", shim.directory / "flag"
+    script.write_text(FAILS_ONCE.format(flag=flag, runtime=runtime_command))
+    script.chmod(0o755)
+    flag.touch()
+    made = box(shim, "true", options=options(binary_name=str(script))).start()
+    made("Wait")
+    first, second = (made.ask.ask("Delete", id=made.id) for _ in range(2))
+    with pytest.raises(Refused, match="OCI runtime delete failed: not now"):
+        made.ask.take(first)
+    assert made.ask.take(second)["pid"] == made.pid
+    made("Shutdown")
+
+
 def test_a_create_that_fails_leaves_nothing(shim):
     made = box(shim, "/no/such")
     upper = shim.directory / "upper"

@@ -84,6 +84,10 @@ class Client:
             raise Refused(failure) from None
         return messages.decode(messages.METHODS[self._asked.pop(stream)][1], payload)
 
+    def has_come(self, stream: int) -> bool:
+        """Before, or together with, what was taken last."""
+        return stream in self._answers
+
     def __call__(self, method: str, **fields: Any) -> dict[str, Any]:
         return self.take(self.ask(method, **fields))
 

@@ -240,3 +240,11 @@ def type_of(wrapped: Mapping[str, Any]) -> str:
 def timestamp(nanoseconds: int) -> dict[str, int]:
     """Since the epoch."""
     return {"seconds": nanoseconds // _NANOSECONDS, "nanos": nanoseconds % _NANOSECONDS}
+
+
+def process_info(pid: int, exec_id: str | None) -> dict[str, Any]:
+    """An entry of the answer to Pids; `exec_id`: of one that Exec added."""
+    if exec_id is None:
+        return {"pid": pid}
+    details = encode(PROCESS_DETAILS, {"exec_id": exec_id})
+    return {"pid": pid, "info": wrap(PROCESS_DETAILS_TYPE, details)}

@@ -59,6 +59,19 @@ class Call:
     def __init__(self, connection: Connection, stream: int, method: str) -> None:
         self._connection, self.stream, self.method = connection, stream, method
 
+    def carry_out(self, method: Method, message: dict[str, Any]) -> None:
+        """Call it with this; what it raises is the answer."""
+        try:
+            method(message, self)
+        except (PyruncError, Failure) as error:
+            self.fail(error)
+        except OSError as error:
+            where = str(error.filename or error.strerror)
+            self.fail(PyruncError.from_errno(error.errno or 0, self.method, where))
+        except Exception as error:  # a bug of ours ends one call, and no container
+            log.error(f"internal error: {self.method}: {error!r}")
+            self.fail(PyruncError(INTERNAL, "internal error", self.method, repr(error)))
+
     def answer(self, message: dict[str, Any] | None = None) -> None:
         payload = messages.encode(messages.METHODS[self.method][1], message or {})
         self._connection.put(ttrpc.encode_answer(self.stream, payload))
@@ -114,19 +127,7 @@ class Connection:
             message = messages.decode(messages.METHODS[request.method][0], request.payload)
         except Malformed:
             raise Failure(ttrpc.INVALID_ARGUMENT, f"malformed request {request.method}") from None
-        call = Call(self, frame.stream, request.method)
-        try:
-            method(message, call)
-        except PyruncError as error:
-            call.fail(error)
-        except OSError as error:
-            where = str(error.filename or error.strerror)
-            call.fail(PyruncError.from_errno(error.errno or 0, request.method, where))
-        except Failure:
-            raise
-        except Exception as error:  # a bug of ours ends one call, and no container
-            log.error(f"internal error: {request.method}: {error!r}")
-            call.fail(PyruncError(INTERNAL, "internal error", request.method, repr(error)))
+        Call(self, frame.stream, request.method).carry_out(method, message)
 
 
 class Server:

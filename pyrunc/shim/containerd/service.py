@@ -18,7 +18,7 @@ from pyrunc.shim.containerd.metrics import is_cgroup2, make_metrics
 from pyrunc.shim.containerd.options import FILE as OPTIONS_FILE
 from pyrunc.shim.containerd.options import Options, parse_options, settings, to_json
 from pyrunc.shim.containerd.streams import Identity, StreamSet, Wanted
-from pyrunc.shim.containerd.task import Process, Task
+from pyrunc.shim.containerd.task import Process, Task, Tasks
 from pyrunc.shim.oci_runtime import Door
 from pyrunc.shim.oom import Oom
 
@@ -54,7 +54,7 @@ class Service:
     ) -> None:
         self.loop, self.reaper, self.publisher = loop, reaper, publisher
         self.namespace, self.work, self.stop = namespace, work, stop
-        self.tasks: dict[str, Task] = {}
+        self.tasks = Tasks(loop, stop)
         self._number = 0
 
     def methods(self) -> dict[str, Method]:
@@ -67,12 +67,6 @@ class Service:
             "Shutdown": self.shutdown,
         }  # fmt: skip
 
-    def _find(self, message: Message) -> Task:
-        task = self.tasks.get(message["id"])
-        if task is None:
-            raise PyruncError(NOT_FOUND, "container not created", message["id"])
-        return task
-
     def _streams(self, task_id: str, work: str, wanted: Wanted) -> StreamSet:
         self._number += 1
         identity = Identity(namespace=self.namespace, container=task_id)
@@ -82,7 +76,7 @@ class Service:
 
     def create(self, message: Message, call: Call) -> None:
         options = parse_options(message["options"])
-        if message["id"] in self.tasks:
+        if self.tasks.get(message["id"]) is not None:
             raise PyruncError(CONFLICT, "task already exists", message["id"])
         if message["parent_checkpoint"]:
             raise PyruncError(UNSUPPORTED, "restore from more than one checkpoint", "parent_checkpoint")
@@ -92,6 +86,7 @@ class Service:
             while undo:
                 undo.pop()()
             call.fail(error, "OCI runtime create failed: ")
+            self.tasks.settle(message["id"])
 
         try:
             task = self._make_task(message, options, undo)
@@ -113,8 +108,8 @@ class Service:
         init = Process("", wanted, self._streams(message["id"], work, wanted))
         door = Door(self.loop, self.reaper, work, settings(options, self.namespace))
         task = Task(message["id"], bundle, work, options, door, init)
-        self.tasks[task.id] = task
-        undo.append(lambda: self.tasks.pop(task.id))
+        self.tasks.add(task)
+        undo.append(lambda: self.tasks.remove(task))
         with doing("write options", bundle):
             write_atomically(f"{bundle}/{OPTIONS_FILE}", to_json(options), 0o600)
         task.checkpoint, task.rootfs = message["checkpoint"], message["rootfs"]
@@ -156,6 +151,7 @@ class Service:
             checkpoint=task.checkpoint, pid=pid,
         )  # fmt: skip
         call.answer({"pid": pid})
+        self.tasks.settle(task.id)
 
     def _watch_oom(self, task: Task) -> None:
         try:
@@ -189,7 +185,7 @@ class Service:
         process.end(child.exit_code, child.ended_ns)
 
     def start(self, message: Message, call: Call) -> None:
-        task = self._find(message)
+        task = self.tasks.find(message["id"])
         task.require_created()
         process = task.find(message["exec_id"])
         if process.is_busy or process.status != messages.CREATED:
@@ -241,7 +237,7 @@ class Service:
     # --- exec -------------------------------------------------------------------------------------
 
     def exec(self, message: Message, call: Call) -> None:
-        task = self._find(message)
+        task = self.tasks.find(message["id"])
         task.require_created()
         name = message["exec_id"]
         if not name:
@@ -297,9 +293,13 @@ class Service:
     # --- the end of a task ------------------------------------------------------------------------
 
     def delete(self, message: Message, call: Call) -> None:
-        task = self._find(message)
+        """One that comes while the container is made, or deleted, waits for that. Who asks may go meanwhile,
+        and containerd sees nothing to its end then: it is the last that has to be told when all is done."""
+        task = self.tasks.find(message["id"])
         process = task.find(message["exec_id"])
-        task.require_created()
+        if process is task.init and (task.is_being_deleted or not task.is_created):
+            self.tasks.when_settled(task.id, lambda: call.carry_out(self.delete, message))
+            return
         if process.is_busy or process.status in (messages.RUNNING, messages.PAUSED):
             raise PyruncError(WRONG_STATE, "cannot delete a running process", process.exec_id or task.id)
         if process is not task.init:
@@ -307,7 +307,7 @@ class Service:
             process.streams.finish()
             call.answer({"pid": process.pid, **process.exit()})
             return
-        process.is_busy = True
+        process.is_busy = task.is_being_deleted = True
         words = ("delete", "--force", task.id) if process.status == messages.CREATED else ("delete", task.id)
         task.door.call(words, lambda outcome: self._deleted(task, outcome, call))
 
@@ -316,11 +316,16 @@ class Service:
         init.is_busy = False
         # A checkpoint has taken it away already; or somebody has, by the runtime's own command line
         if outcome.error is not None and outcome.error.kind != NOT_FOUND:
-            call.fail(outcome.error, "OCI runtime delete failed: ")
+            self._not_deleted(task, outcome.error, call, "OCI runtime delete failed: ")
             return
         if init.child is None and init.status != messages.STOPPED:
             init.end(_NEVER_STARTED, time_ns())  # it was to be restored
         init.when_ended(lambda: self._forget(task, call))
+
+    def _not_deleted(self, task: Task, error: PyruncError, call: Call, prefix: str = "") -> None:
+        task.is_being_deleted = False
+        call.fail(error, prefix)
+        self.tasks.settle(task.id)
 
     def _forget(self, task: Task, call: Call) -> None:
         init = task.init
@@ -331,12 +336,13 @@ class Service:
         try:
             rootfs.unmount(f"{task.bundle}/rootfs")
         except PyruncError as error:
-            call.fail(error)
+            self._not_deleted(task, error, call)
             return
-        self.tasks.pop(task.id)
+        self.tasks.remove(task)
         posix.rmdir(task.work)
         self.publisher.send("TaskDelete", container_id=task.id, pid=init.pid, **init.exit())
         call.answer({"pid": init.pid, **init.exit()})
+        self.tasks.settle(task.id)
 
     def shutdown(self, message: Message, call: Call) -> None:
         """Only when no container is left, for others of the pod may be here; or now."""
@@ -347,7 +353,7 @@ class Service:
     # --- what is done to a task -------------------------------------------------------------------
 
     def kill(self, message: Message, call: Call) -> None:
-        task = self._find(message)
+        task = self.tasks.find(message["id"])
         process = task.find(message["exec_id"])
         number = message["signal"]
         if not 0 < number <= _LAST_SIGNAL:
@@ -385,7 +391,7 @@ class Service:
         self._freeze(message, call, "resume", messages.RUNNING, "TaskResumed")
 
     def _freeze(self, message: Message, call: Call, verb: str, status: int, event: str) -> None:
-        task = self._find(message)
+        task = self.tasks.find(message["id"])
         task.require_running(verb)
 
         def done(outcome: Outcome) -> None:
@@ -397,7 +403,7 @@ class Service:
         task.door.call((verb, task.id), done)
 
     def update(self, message: Message, call: Call) -> None:
-        task = self._find(message)
+        task = self.tasks.find(message["id"])
         task.require_created()
         resources = message["resources"]
         data = b"{}" if resources is None else resources["value"]
@@ -405,7 +411,7 @@ class Service:
         task.door.call(words, lambda outcome: _answer(call, outcome.error), data)
 
     def checkpoint(self, message: Message, call: Call) -> None:
-        task = self._find(message)
+        task = self.tasks.find(message["id"])
         task.require_running("checkpoint")
         words = checkpoint_words(message["options"], message["path"], task.options)
 
@@ -417,12 +423,12 @@ class Service:
         task.door.call((*words, task.id), done)
 
     def resize(self, message: Message, call: Call) -> None:
-        process = self._find(message).find(message["exec_id"])
+        process = self.tasks.find(message["id"]).find(message["exec_id"])
         process.streams.resize(rows=message["height"], columns=message["width"])
         call.answer()
 
     def close_io(self, message: Message, call: Call) -> None:
-        process = self._find(message).find(message["exec_id"])
+        process = self.tasks.find(message["id"]).find(message["exec_id"])
         if message["stdin"]:
             process.streams.close_stdin()
         call.answer()
@@ -430,11 +436,11 @@ class Service:
     # --- what is asked about a task ---------------------------------------------------------------
 
     def state(self, message: Message, call: Call) -> None:
-        task = self._find(message)
+        task = self.tasks.find(message["id"])
         call.answer(task.find(message["exec_id"]).describe(task))
 
     def wait(self, message: Message, call: Call) -> None:
-        self._find(message).find(message["exec_id"]).wait(call)
+        self.tasks.find(message["id"]).find(message["exec_id"]).wait(call)
 
     def connect(self, message: Message, call: Call) -> None:
         task = self.tasks.get(message["id"])
@@ -442,7 +448,7 @@ class Service:
         call.answer({"shim_pid": posix.getpid(), "task_pid": pid, "version": __version__})
 
     def pids(self, message: Message, call: Call) -> None:
-        task = self._find(message)
+        task = self.tasks.find(message["id"])
         task.require_created()
 
         def done(outcome: Outcome) -> None:
@@ -451,13 +457,13 @@ class Service:
                 return
             execs = {process.pid: process.exec_id for process in task.execs.values() if process.pid}
             call.answer(
-                {"processes": tuple(_process_info(pid, execs.get(pid)) for pid in outcome.document())}
+                {"processes": tuple(messages.process_info(pid, execs.get(pid)) for pid in outcome.document())}
             )
 
         task.door.call(("ps", "--format", "json", task.id), done)
 
     def stats(self, message: Message, call: Call) -> None:
-        task = self._find(message)
+        task = self.tasks.find(message["id"])
         task.require_running("measure")
 
         def done(outcome: Outcome) -> None:
@@ -473,13 +479,6 @@ class Service:
 def _wanted(message: Message, options: Options) -> Wanted:
     given = {name: message[name] for name in ("stdin", "stdout", "stderr", "terminal")}
     return Wanted(owner=(options.io_uid, options.io_gid), **given)
-
-
-def _process_info(pid: int, exec_id: str | None) -> Message:
-    if exec_id is None:
-        return {"pid": pid}
-    details = messages.encode(messages.PROCESS_DETAILS, {"exec_id": exec_id})
-    return {"pid": pid, "info": messages.wrap(messages.PROCESS_DETAILS_TYPE, details)}
 
 
 def _answer(call: Call, error: PyruncError | None) -> None:

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from pyrunc.shim.containerd.options import Options
     from pyrunc.shim.containerd.server import Call
     from pyrunc.shim.containerd.streams import StreamSet, Wanted
+    from pyrunc.shim.loop import Loop, Timer
     from pyrunc.shim.oci_runtime import Door
     from pyrunc.shim.oom import Oom
     from pyrunc.shim.reaper import Child
+
+_PATIENCE_SECONDS = 60.0
 
 
 class Process:
@@ -84,14 +87,14 @@ class Process:
 
 class Task:
     """A container and its processes. `work`: a directory for files of ours. `checkpoint`: where it is to be
-    restored from, once it is started."""
+    restored from, once it is started. `is_created`: the runtime has answered; `is_being_deleted`: not yet."""
 
     def __init__(self, id: str, bundle: str, work: str, options: Options, door: Door, init: Process) -> None:
         self.id, self.bundle, self.work = id, bundle, work
         self.options, self.door, self.init = options, door, init
         self.checkpoint = ""
         self.rootfs: tuple[dict[str, Any], ...] = ()
-        self.is_created = False
+        self.is_created = self.is_being_deleted = False
         self.execs: dict[str, Process] = {}
         self.oom: Oom | None = None
         self.has_own_pids = _has_own_pids(bundle)
@@ -114,6 +117,50 @@ class Task:
         self.require_created()
         if self.init.status not in (messages.RUNNING, messages.PAUSED):
             raise PyruncError(WRONG_STATE, f"cannot {verb} a container that is not running", self.id)
+
+
+class Tasks:
+    """All of a shim's, by their ids. `abandoned()` is called when there has been none for a while: a client
+    of containerd's that goes away in the middle of a Delete takes the Shutdown with it that would follow."""
+
+    def __init__(
+        self, loop: Loop, abandoned: Callable[[], object], patience_seconds: float = _PATIENCE_SECONDS
+    ) -> None:
+        self._loop, self._abandoned, self._patience_seconds = loop, abandoned, patience_seconds
+        self._tasks: dict[str, Task] = {}
+        self._later: dict[str, list[Callable[[], object]]] = {}
+        self._patience: Timer = loop.after(patience_seconds, abandoned)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def get(self, id: str) -> Task | None:
+        return self._tasks.get(id)
+
+    def find(self, id: str) -> Task:
+        """Raises PyruncError NOT_FOUND."""
+        task = self._tasks.get(id)
+        if task is None:
+            raise PyruncError(NOT_FOUND, "container not created", id)
+        return task
+
+    def add(self, task: Task) -> None:
+        self._patience.cancel()
+        self._tasks[task.id] = task
+
+    def remove(self, task: Task) -> None:
+        del self._tasks[task.id]
+        if not self._tasks:
+            self._patience = self._loop.after(self._patience_seconds, self._abandoned)
+
+    def when_settled(self, id: str, then: Callable[[], object]) -> None:
+        """Call it when what is under way with the task, its making or its end, has come out or failed."""
+        self._later.setdefault(id, []).append(then)
+
+    def settle(self, id: str) -> None:
+        """It has; the task may be gone."""
+        for then in self._later.pop(id, ()):
+            then()
 
 
 def read_config(bundle: str) -> dict[str, Any]:
