@@ -7,6 +7,7 @@ It happens on a machine of the test's own: a network, /run and /var/lib that are
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -23,7 +24,11 @@ from support import cri, dockerd, image, leaks
 from support.bundle import PREFIX, make_rootfs
 from support.caller import Caller, become, ordinary_user, overlay, own_directory, own_machine
 from support.runtime import CHECKOUT
+from support.shim import find_shim
 from support.waiting import until
+
+from pyrunc.errors import PyruncError
+from pyrunc.shim.containerd.options import from_words
 
 README = (CHECKOUT / "README.md").read_text()
 NAMESPACE = f"{PREFIX}ctr-{os.getpid()}"
@@ -178,6 +183,23 @@ def need(*programs: str) -> None:
             pytest.skip(f"{program} is not installed")
 
 
+def test_the_shim(machine):
+    """The machine's /usr/local/bin/pyrunc is the runtime, as any other's in PATH."""
+    bundle = machine.path / "bundle"
+    bundle.mkdir()
+    (bundle / "rootfs").symlink_to(machine.path / "rootfs")
+    machine.ok(f"pyrunc spec --bundle {bundle}")
+    config = json.loads((bundle / "config.json").read_text())
+    config["process"] |= {"terminal": False, "args": ["sh", "-c", "echo hello; exit 3"]}
+    (bundle / "config.json").write_text(json.dumps(config))
+    once, again = (f"cd {machine.path}; {script}" for script in commands("The shim"))
+    assert machine.ok(once) == "hello\n3\n"
+    config["process"]["args"] = ["sh"]
+    (bundle / "config.json").write_text(json.dumps(config))
+    assert machine.ok(again, input="echo $$ $((40 + 2)); exit\n") == "2 42\n"
+    assert machine.ok("pyrunc list --quiet") == ""
+
+
 def test_podman(containers):
     need("podman")
     machine = containers
@@ -260,6 +282,45 @@ def test_containerd(machine):
     assert "runc" in runtimes
 
 
+OWN_SHIM = "containerd, with pyrunc's shim"
+
+
+@pytest.fixture
+def own_shim(machine: Machine, runtime_command: str) -> Machine:
+    """It is where `make install` puts it; and containerd's configuration is for it."""
+    need("containerd", "ctr", "containerd-shim-runc-v2")
+    (machine.path / "shim").mkdir()
+    program = find_shim(runtime_command, machine.path / "shim")
+    installed = f"/usr/local/bin/{program.name}"
+    machine.write(installed, f'#!/bin/sh\nexec {program} "$@"\n')
+    machine.ok(f"chmod 755 {installed}")
+    for name, text in files(OWN_SHIM).items():
+        machine.write(name, text)
+    return machine
+
+
+def test_containerd_with_our_shim(own_shim):
+    machine = own_shim
+    settings = {name: tomllib.loads(text) for name, text in files(OWN_SHIM).items()}
+    with machine.running("containerd", "ctr version"):
+        machine.ok(f"ctr image import {machine.path}/image.tar")
+        (script,) = commands(OWN_SHIM)
+        assert machine.ok(script) == "hello\n"
+        plugins = machine.ok("ctr plugin list")
+        assert re.search(r"io.containerd.grpc.v1 +cri +.* ok", plugins), plugins
+        (path,) = (name for name, words in settings.items() if "Root" in words)
+        machine.ok(script.replace("ctr run", f"ctr run --runtime-config-path {path}"))
+    assert NAMESPACE in os.listdir(machine.root / settings[path]["Root"].lstrip("/"))
+    assert machine.verbs() == [], "the shim needs no program"
+
+
+def test_the_words_of_our_shims_options():
+    said = set(re.findall(r"(?:^|`)((?:[A-Z][a-z]+)+)(?: =|`)", section(OWN_SHIM), re.M)) - {"ConfigPath"}
+    with pytest.raises(PyruncError) as caught:
+        from_words({"Nonsense": 1}, "")
+    assert caught.value.hint == f"there are {', '.join(sorted(said))}"
+
+
 # The host's needs: root here may have no right to lower oom_score_adj, and there is nowhere to pull from.
 CRI_HOST_CONF = (
     '[plugins."io.containerd.grpc.v1.cri"]\nrestrict_oom_score_adj = true\n'
@@ -267,12 +328,21 @@ CRI_HOST_CONF = (
 )
 
 
-def test_a_pod_by_the_runtime_class(machine):
-    """What the kubelet asks of containerd's CRI plugin for a pod with the handler of the manifest."""
+@pytest.fixture(params=["containerd", OWN_SHIM])
+def containerd(machine: Machine, request: pytest.FixtureRequest) -> Machine:
+    """With the configuration of that section. What the test's host needs is added to it."""
+    if request.param == OWN_SHIM:
+        machine = request.getfixturevalue("own_shim")
     need("containerd", "ctr", "containerd-shim-runc-v2")
+    name = "/etc/containerd/config.toml"
+    machine.write(name, files(request.param)[name] + CRI_HOST_CONF)
+    return machine
+
+
+def test_a_pod_by_the_runtime_class(containerd):
+    """What the kubelet asks of containerd's CRI plugin for a pod with the handler of the manifest."""
+    machine = containerd
     runtime_class, pod = yaml.safe_load_all(manifests())
-    ((name, text),) = files("containerd").items()
-    machine.write(name, text + CRI_HOST_CONF)
     pause = image.write_layout(
         machine.path / "rootfs", machine.path / "pause.tar", "docker.io/library/pause:latest",
         {"Cmd": ["/bin/sleep", "1000"]},
@@ -287,16 +357,21 @@ def test_a_pod_by_the_runtime_class(machine):
             pod["spec"]["containers"][0]["command"], logs, f"/{NAMESPACE}",
         )  # fmt: skip
     assert printed == "hello\n"
-    assert machine.verbs().count("create") == 2, "the sandbox, and the container"
+    if (machine.root / "etc/containerd/pyrunc.toml").exists():
+        assert (machine.root / "run/pyrunc-pods/k8s.io").is_dir(), "as the file's Root says"
+        assert machine.verbs() == [], "the shim needs no program"
+    else:
+        assert machine.verbs().count("create") == 2, "the sandbox, and the container"
 
 
 def test_the_runtime_class_is_what_the_configurations_call_it():
     runtime_class, pod = yaml.safe_load_all(manifests())
     jsonschema.validate(runtime_class, RUNTIME_CLASS)
     assert pod["spec"]["runtimeClassName"] == runtime_class["metadata"]["name"]
-    (containerd,) = (tomllib.loads(text) for text in files("containerd").values())
-    runtimes = containerd["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"]
-    assert runtime_class["handler"] in runtimes
+    for title in ("containerd", OWN_SHIM):
+        containerd = tomllib.loads(files(title)["/etc/containerd/config.toml"])
+        runtimes = containerd["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["runtimes"]
+        assert runtime_class["handler"] in runtimes
     (crio,) = (tomllib.loads(text) for text in files("CRI-O").values())
     assert runtime_class["handler"] in crio["crio"]["runtime"]["runtimes"]
 

@@ -11,12 +11,14 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from pyrunc.protowire import BOOL, BYTES, INT, TEXT, UINT, decode, encode, table
+from support.waiting import until
 
 POD, CONTAINER, NODE, TARGET = 0, 1, 2, 3  # NamespaceMode
 READY, NOTREADY = 0, 1  # PodSandboxState
@@ -213,3 +215,37 @@ class Stream:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def run_pod(path: Path, handler: str, image: str, command: list[str], logs: Path, cgroup: str) -> str:
+    """What one container of one pod, of this runtime handler and on the host's network, printed; the pod is
+    removed again. `path`: of containerd's socket."""
+    ask = Cri(str(path))
+    options: dict[str, Any] = {"security_context": {"namespace_options": {"network": NODE}}}
+    pod = {
+        "metadata": {"name": "hello", "uid": "uid", "namespace": "default"},
+        "log_directory": str(logs),
+        "linux": {"cgroup_parent": cgroup, **options},
+    }
+    try:
+        pod_id = ask("RunPodSandbox", config=pod, runtime_handler=handler)["pod_sandbox_id"]
+        try:
+            config = {
+                "metadata": {"name": "hello"}, "image": {"image": image}, "command": command,
+                "log_path": "hello.log", "linux": options,
+            }  # fmt: skip
+            made = ask("CreateContainer", pod_sandbox_id=pod_id, config=config, sandbox_config=pod)
+            container_id = made["container_id"]
+            ask("StartContainer", container_id=container_id)
+
+            def has_ended() -> bool:
+                status = ask("ContainerStatus", container_id=container_id)["status"]
+                return bool(status["state"] == EXITED)
+
+            until(has_ended, "it has ended", 30)
+            return "".join(line.split(" ", 3)[3] for line in (logs / "hello.log").open())
+        finally:
+            ask("StopPodSandbox", pod_sandbox_id=pod_id)
+            ask("RemovePodSandbox", pod_sandbox_id=pod_id)
+    finally:
+        ask.close()
