@@ -2,6 +2,9 @@
 
 Field names are the specification's, in our spelling; `origin` is the JSON pointer of the object. Absent
 and `null` are the same. Values are taken over unconverted: what they mean is decided in `plan`.
+
+What few containers have is in `oci.rare`, which is imported when one of those sections comes: each class
+that is made costs as much as to parse the rest of an ordinary config.json.
 """
 
 from __future__ import annotations
@@ -12,6 +15,21 @@ from pyrunc.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyrunc.oci.rare import (
+        BlockIo,
+        CpuAffinity,
+        HugepageLimit,
+        IntelRdt,
+        IoPriority,
+        MemoryPolicy,
+        NetDevice,
+        Network,
+        Personality,
+        Rdma,
+        Scheduler,
+        TimeOffset,
+    )  # fmt: skip
 
 
 def _names(prefix: str, rest: str) -> tuple[str, ...]:
@@ -86,29 +104,6 @@ class Rlimit(Record):
     origin: str = ""
 
 
-class Scheduler(Record):
-    policy: str
-    nice: int = 0
-    priority: int = 0
-    flags: tuple[str, ...] = ()
-    runtime: int = 0
-    deadline: int = 0
-    period: int = 0
-    origin: str = "/process/scheduler"
-
-
-class IoPriority(Record):
-    scheduling_class: str
-    priority: int = 0
-    origin: str = "/process/ioPriority"
-
-
-class CpuAffinity(Record):
-    initial: str = ""
-    final: str = ""
-    origin: str = "/process/execCPUAffinity"
-
-
 class Process(Record):
     terminal: bool = False
     console_size: ConsoleSize | None = None
@@ -155,13 +150,6 @@ class Namespace(Record):
     origin: str = ""
 
 
-class TimeOffset(Record):
-    clock: str  # monotonic, boottime
-    seconds: int = 0
-    nanoseconds: int = 0
-    origin: str = ""
-
-
 class Device(Record):
     """`has_numbers`: both major and minor were given; only a fifo can do without."""
 
@@ -173,12 +161,6 @@ class Device(Record):
     uid: int | None = None
     gid: int | None = None
     has_numbers: bool = True
-    origin: str = ""
-
-
-class NetDevice(Record):
-    host_name: str
-    name: str = ""
     origin: str = ""
 
 
@@ -217,56 +199,6 @@ class Cpu(Record):
     mems: str = ""
     idle: int | None = None
     origin: str = "/linux/resources/cpu"
-
-
-class WeightDevice(Record):
-    major: int
-    minor: int
-    weight: int | None = None
-    leaf_weight: int | None = None
-    origin: str = ""
-
-
-class ThrottleDevice(Record):
-    major: int
-    minor: int
-    rate: int
-    origin: str = ""
-
-
-class BlockIo(Record):
-    weight: int | None = None
-    leaf_weight: int | None = None
-    weight_device: tuple[WeightDevice, ...] = ()
-    throttle_read_bps: tuple[ThrottleDevice, ...] = ()
-    throttle_write_bps: tuple[ThrottleDevice, ...] = ()
-    throttle_read_iops: tuple[ThrottleDevice, ...] = ()
-    throttle_write_iops: tuple[ThrottleDevice, ...] = ()
-    origin: str = "/linux/resources/blockIO"
-
-
-class HugepageLimit(Record):
-    page_size: str
-    limit: int
-    origin: str = ""
-
-
-class NetworkPriority(Record):
-    name: str
-    priority: int
-
-
-class Network(Record):
-    class_id: int | None = None
-    priorities: tuple[NetworkPriority, ...] = ()
-    origin: str = "/linux/resources/network"
-
-
-class Rdma(Record):
-    device: str
-    hca_handles: int | None = None
-    hca_objects: int | None = None
-    origin: str = ""
 
 
 class Resources(Record):
@@ -309,28 +241,6 @@ class Seccomp(Record):
     listener_metadata: str = ""
     syscalls: tuple[SeccompSyscall, ...] = ()
     origin: str = "/linux/seccomp"
-
-
-class IntelRdt(Record):
-    clos_id: str = ""
-    schemata: tuple[str, ...] = ()
-    l3_cache_schema: str = ""
-    mem_bw_schema: str = ""
-    enable_monitoring: bool = False
-    origin: str = "/linux/intelRdt"
-
-
-class Personality(Record):
-    domain: str
-    flags: tuple[str, ...] = ()
-    origin: str = "/linux/personality"
-
-
-class MemoryPolicy(Record):
-    mode: str
-    nodes: str = ""
-    flags: tuple[str, ...] = ()
-    origin: str = "/linux/memoryPolicy"
 
 
 class Linux(Record):
@@ -391,6 +301,11 @@ def parse_config(document: dict[str, Any]) -> Config:
     )
 
 
+def _parse_rare(section: str, *given: Any) -> Any:
+    rare: Any = __import__("pyrunc.oci.rare", fromlist=("",))
+    return rare.PARSERS[section](*given)
+
+
 def _parse_mount(node: Node) -> Mount:
     return Mount(
         destination=node.need_text("destination"),
@@ -442,19 +357,9 @@ def parse_process(node: Node) -> Process:
         apparmor_profile=node.text("apparmorProfile"),
         selinux_label=node.text("selinuxLabel"),
         oom_score_adj=node.maybe_number("oomScoreAdj"),
-        scheduler=_parse_scheduler(scheduler) if scheduler else None,
-        io_priority=IoPriority(
-            scheduling_class=io_priority.need_text("class"),
-            priority=io_priority.number("priority"),
-            origin=io_priority.pointer,
-        )
-        if io_priority
-        else None,
-        exec_cpu_affinity=CpuAffinity(
-            initial=affinity.text("initial"), final=affinity.text("final"), origin=affinity.pointer
-        )
-        if affinity
-        else None,
+        scheduler=_parse_rare("scheduler", scheduler) if scheduler else None,
+        io_priority=_parse_rare("ioPriority", io_priority) if io_priority else None,
+        exec_cpu_affinity=_parse_rare("execCPUAffinity", affinity) if affinity else None,
         origin=node.pointer,
     )
 
@@ -476,19 +381,6 @@ def _parse_capabilities(node: Node) -> Capabilities:
         permitted=node.texts("permitted"),
         inheritable=node.texts("inheritable"),
         ambient=node.texts("ambient"),
-        origin=node.pointer,
-    )
-
-
-def _parse_scheduler(node: Node) -> Scheduler:
-    return Scheduler(
-        policy=node.need_text("policy"),
-        nice=node.number("nice"),
-        priority=node.number("priority"),
-        flags=node.texts("flags"),
-        runtime=node.number("runtime"),
-        deadline=node.number("deadline"),
-        period=node.number("period"),
         origin=node.pointer,
     )
 
@@ -527,20 +419,9 @@ def _parse_linux(node: Node) -> Linux:
         ),
         uid_mappings=_parse_mappings(node, "uidMappings"),
         gid_mappings=_parse_mappings(node, "gidMappings"),
-        time_offsets=tuple(
-            TimeOffset(
-                clock=clock,
-                seconds=item.number("secs"),
-                nanoseconds=item.number("nanosecs"),
-                origin=item.pointer,
-            )
-            for clock, item in node.members("timeOffsets")
-        ),
+        time_offsets=tuple(_parse_rare("timeOffsets", *member) for member in node.members("timeOffsets")),
         devices=tuple(_parse_device(item) for item in node.children("devices")),
-        net_devices=tuple(
-            NetDevice(host_name=key, name=item.text("name"), origin=item.pointer)
-            for key, item in node.members("netDevices")
-        ),
+        net_devices=tuple(_parse_rare("netDevices", *member) for member in node.members("netDevices")),
         cgroups_path=node.text("cgroupsPath"),
         resources=parse_resources(resources) if resources else None,
         rootfs_propagation=node.text("rootfsPropagation"),
@@ -549,25 +430,9 @@ def _parse_linux(node: Node) -> Linux:
         mount_label=node.text("mountLabel"),
         seccomp=_parse_seccomp(seccomp) if seccomp else None,
         sysctl=node.pairs("sysctl"),
-        intel_rdt=IntelRdt(
-            clos_id=rdt.text("closID"),
-            schemata=rdt.texts("schemata"),
-            l3_cache_schema=rdt.text("l3CacheSchema"),
-            mem_bw_schema=rdt.text("memBwSchema"),
-            enable_monitoring=rdt.flag("enableMonitoring"),
-        )
-        if rdt
-        else None,
-        personality=Personality(domain=personality.need_text("domain"), flags=personality.texts("flags"))
-        if personality
-        else None,
-        memory_policy=MemoryPolicy(
-            mode=memory_policy.need_text("mode"),
-            nodes=memory_policy.text("nodes"),
-            flags=memory_policy.texts("flags"),
-        )
-        if memory_policy
-        else None,
+        intel_rdt=_parse_rare("intelRdt", rdt) if rdt else None,
+        personality=_parse_rare("personality", personality) if personality else None,
+        memory_policy=_parse_rare("memoryPolicy", memory_policy) if memory_policy else None,
     )
 
 
@@ -604,23 +469,12 @@ def parse_resources(node: Node) -> Resources:
         memory=_parse_memory(memory) if memory else None,
         cpu=_parse_cpu(cpu) if cpu else None,
         pids_limit=pids.maybe_number("limit") if pids else None,
-        block_io=_parse_block_io(block_io) if block_io else None,
+        block_io=_parse_rare("blockIO", block_io) if block_io else None,
         hugepage_limits=tuple(
-            HugepageLimit(
-                page_size=item.need_text("pageSize"), limit=item.need_number("limit"), origin=item.pointer
-            )
-            for item in node.children("hugepageLimits")
+            _parse_rare("hugepageLimits", item) for item in node.children("hugepageLimits")
         ),
-        network=_parse_network(network) if network else None,
-        rdma=tuple(
-            Rdma(
-                device=name,
-                hca_handles=item.maybe_number("hcaHandles"),
-                hca_objects=item.maybe_number("hcaObjects"),
-                origin=item.pointer,
-            )
-            for name, item in node.members("rdma")
-        ),
+        network=_parse_rare("network", network) if network else None,
+        rdma=tuple(_parse_rare("rdma", *member) for member in node.members("rdma")),
         unified=node.pairs("unified"),
         origin=node.pointer,
     )
@@ -656,51 +510,6 @@ def _parse_cpu(node: Node) -> Cpu:
         cpus=node.text("cpus"),
         mems=node.text("mems"),
         idle=node.maybe_number("idle"),
-        origin=node.pointer,
-    )
-
-
-def _parse_block_io(node: Node) -> BlockIo:
-    return BlockIo(
-        weight=node.maybe_number("weight"),
-        leaf_weight=node.maybe_number("leafWeight"),
-        weight_device=tuple(
-            WeightDevice(
-                major=item.need_number("major"),
-                minor=item.need_number("minor"),
-                weight=item.maybe_number("weight"),
-                leaf_weight=item.maybe_number("leafWeight"),
-                origin=item.pointer,
-            )
-            for item in node.children("weightDevice")
-        ),
-        throttle_read_bps=_parse_throttles(node, "throttleReadBpsDevice"),
-        throttle_write_bps=_parse_throttles(node, "throttleWriteBpsDevice"),
-        throttle_read_iops=_parse_throttles(node, "throttleReadIOPSDevice"),
-        throttle_write_iops=_parse_throttles(node, "throttleWriteIOPSDevice"),
-        origin=node.pointer,
-    )
-
-
-def _parse_throttles(node: Node, name: str) -> tuple[ThrottleDevice, ...]:
-    return tuple(
-        ThrottleDevice(
-            major=item.need_number("major"),
-            minor=item.need_number("minor"),
-            rate=item.need_number("rate"),
-            origin=item.pointer,
-        )
-        for item in node.children(name)
-    )
-
-
-def _parse_network(node: Node) -> Network:
-    return Network(
-        class_id=node.maybe_number("classID"),
-        priorities=tuple(
-            NetworkPriority(name=item.need_text("name"), priority=item.need_number("priority"))
-            for item in node.children("priorities")
-        ),
         origin=node.pointer,
     )
 

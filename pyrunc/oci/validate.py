@@ -12,11 +12,9 @@ from pyrunc.oci import schema_check
 from pyrunc.oci.config import (
     CAPABILITIES,
     RLIMITS,
-    BlockIo,
     Config,
     Process,
     Resources,
-    WeightDevice,
     parse_config,
     parse_process,
     parse_resources,
@@ -28,6 +26,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
+
+    from pyrunc.oci.rare import BlockIo, WeightDevice
 
 PROCESS_NOT_VALID, RESOURCES_NOT_VALID = "process is not valid", "resources are not valid"
 LAST_CPU = 8191  # the most that a kernel can be built for

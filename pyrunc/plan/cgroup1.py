@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pyrunc.oci.config import BlockIo, Cpu, Memory, Resources, ThrottleDevice
+    from pyrunc.oci.config import Cpu, Memory, Resources
+    from pyrunc.oci.rare import BlockIo, ThrottleDevice
 
     Planner = Callable[[Resources, str, Mapping[str, str]], list[WriteCgroup]]
     _Half = tuple[str, int | None, int, str]  # file, new value, default of a new cgroup, pointer

@@ -23,7 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pyrunc.oci.config import BlockIo, Cpu, Memory, Resources, ThrottleDevice
+    from pyrunc.oci.config import Cpu, Memory, Resources
+    from pyrunc.oci.rare import BlockIo, ThrottleDevice
     from pyrunc.plan.cgroup1 import Planner
 
 _DEFAULT_PERIOD = 100_000

@@ -6,7 +6,7 @@ Pure; docs of the kernel: filesystems/resctrl.
 from __future__ import annotations
 
 from pyrunc.errors import UNSUPPORTED, PyruncError
-from pyrunc.oci.config import IntelRdt
+from pyrunc.oci.rare import IntelRdt
 from pyrunc.plan.ops import EnterResctrl, MakeResctrl, Op
 from pyrunc.record import Record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
 from pyrunc.kernel import const as c
-from pyrunc.oci.config import IdMapping, Linux, Namespace, TimeOffset
+from pyrunc.oci.config import IdMapping, Linux, Namespace
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.ops import (
     DenySetgroups,
@@ -16,6 +16,10 @@ from pyrunc.plan.ops import (
     WriteTimeOffsets,
 )
 from pyrunc.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.oci.rare import TimeOffset
 
 # type -> (CLONE_NEW*, its name below /proc/PID/ns)
 KINDS = {

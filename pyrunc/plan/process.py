@@ -300,7 +300,7 @@ def _stub_calls(
         calls.append(StubCall(call="fcntl", args=(channel, c.F_SETFD, c.FD_CLOEXEC)))
     if process.no_new_privileges and not has_listener:
         calls += (replaced(call, late=has_fifo) for call in filtering)
-    return tuple(call if call.step else replaced(call, step=number) for number, call in enumerate(calls))
+    return tuple(calls)
 
 
 def _init_calls(machine: str, first: int, *, late: bool) -> tuple[StubCall, ...]:

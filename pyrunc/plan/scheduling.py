@@ -7,9 +7,13 @@ them. CPUs are the child's own steps, around joining the cgroup: before, they ar
 from __future__ import annotations
 
 from pyrunc.kernel import const as c
-from pyrunc.oci.config import Linux, Process, Scheduler
+from pyrunc.oci.config import Linux, Process
 from pyrunc.plan.ops import Op, ResetCpuAffinity, SetCpuAffinity
 from pyrunc.plan.stub import StubCall, Text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.oci.rare import Scheduler
 
 _ATTRIBUTES_SIZE = 56  # struct sched_attr with its clamps, Linux 5.3
 

@@ -14,6 +14,8 @@ elf(5) for the layout, syscall(2) for the calling conventions.
 
 from __future__ import annotations
 
+import struct
+
 from pyrunc.errors import UNSUPPORTED, PyruncError
 from pyrunc.kernel.const import SYSCALLS
 from pyrunc.plan.init import init_aarch64, init_x86_64
@@ -25,7 +27,8 @@ STEP_EXECVE, STEP_SECCOMP = 0xFFFF, 0xFFFE  # steps after `ready`, which `start`
 _BASE = 0x400000
 _HEADER = 64 + 56
 _IGNORE, _SCRATCH, _RESULT, _LATE = 1, 2, 4, 8
-_ENTRY = 56  # nr u32, flags u16, step u16, six arguments u64
+_pack_entry = struct.Struct("<IHH6Q").pack  # nr, flags, step, six arguments
+_ENTRY = 56
 _EXIT_STATUS = 255
 
 
@@ -57,8 +60,9 @@ class Result(Record):
 
 
 class StubCall(Record):
-    """One system call. `step` is what is told if it fails: its place in the plan. `late`: after `ready`,
-    when nobody listens on the channel any more. `words`: what it is for, where its name doesn't say."""
+    """One system call. `step` is what is told if it fails, if that isn't its place among the calls (0).
+    `late`: after `ready`, when nobody listens on the channel any more. `words`: what it is for, where its
+    name doesn't say."""
 
     call: str
     args: tuple[int | Text | Texts | FilterProgram | Scratch | Result, ...] = ()
@@ -67,6 +71,11 @@ class StubCall(Record):
     late: bool = False
     step: int = 0
     origin: str = ""
+
+
+def find_call(calls: tuple[StubCall, ...], step: int) -> StubCall | None:
+    """Whose failure is told by `step`."""
+    return next((call for place, call in enumerate(calls) if (call.step or place) == step), None)
 
 
 class Stub(Record):
@@ -129,7 +138,7 @@ def _little4(value: int) -> bytes:
 
 
 def _words(*values: int) -> bytes:
-    return b"".join(value.to_bytes(8, "little") for value in values)
+    return struct.pack(f"<{len(values)}Q", *values)
 
 
 def build_stub(
@@ -158,14 +167,17 @@ def build_stub(
     code = _CODE[machine](_HEADER, channel, stays)
     table_at = (_HEADER + len(code) + 7) & ~7
     image = _Image(table_at + _ENTRY * (len(calls) + 1))
-    arguments = [(call, tuple(image.place(item) for item in call.args)) for call in calls]
+    arguments = [(call, [image.place(item) for item in call.args]) for call in calls]
     environment = image.place_texts(Texts(items=env, spare=1 if home_size else 0))
     program = image.place(Texts(items=argv))
     addresses = tuple(_BASE + image.add_text(item + b"\0") for item in candidates)
     home_text = image.add(bytes(home_size)) if home_size else 0
     execve = StubCall(call="execve", step=STEP_EXECVE, late=calls[-1].late)
-    arguments.append((execve, (0, program, _BASE + environment)))
-    table = b"".join(_encode(call, values, machine) for call, values in arguments)
+    arguments.append((execve, [0, program, _BASE + environment]))
+    numbers = SYSCALLS[machine]
+    table = b"".join(
+        [_encode(numbers[call.call], call, place, values) for place, (call, values) in enumerate(arguments)]
+    )
     body = code + bytes(table_at - _HEADER - len(code)) + table + image.data
     return Stub(
         image=_header(machine, _HEADER + len(body)) + body,
@@ -177,15 +189,14 @@ def build_stub(
     )
 
 
-def _encode(call: StubCall, values: tuple[int, ...], machine: str) -> bytes:
+def _encode(number: int, call: StubCall, place: int, values: list[int]) -> bytes:
     flags = (_IGNORE if call.ignore else 0) | (_LATE if call.late else 0)
-    if any(isinstance(item, Scratch) for item in call.args):
+    kinds = {*map(type, call.args)}
+    if Scratch in kinds:
         flags |= _SCRATCH
-    if any(isinstance(item, Result) for item in call.args):
+    if Result in kinds:
         flags |= _RESULT
-    head = SYSCALLS[machine][call.call].to_bytes(4, "little")
-    head += flags.to_bytes(2, "little") + call.step.to_bytes(2, "little")
-    return head + _words(*values, *(0,) * (6 - len(values)))
+    return _pack_entry(number, flags, call.step or place, *values, *(0,) * (6 - len(values)))
 
 
 def _header(machine: str, size: int) -> bytes:

@@ -22,7 +22,7 @@ from pyrunc.linux.apply import Host, apply
 from pyrunc.linux.hooks import describe_failure
 from pyrunc.plan import ops
 from pyrunc.plan.launch import Launch
-from pyrunc.plan.stub import STEP_EXECVE, STEP_SECCOMP
+from pyrunc.plan.stub import STEP_EXECVE, STEP_SECCOMP, find_call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -322,7 +322,7 @@ def describe_call(launch: Launch, step: int, code: int) -> PyruncError:
     """A call of the stub. execve and a late seccomp are told by numbers of their own."""
     if step == STEP_EXECVE:
         return describe_execve(launch.program, code)
-    call = next((item for item in launch.calls if item.step == step), None)
+    call = find_call(launch.calls, step)
     name, origin = (call.words or call.call, call.origin) if call is not None else ("stub", "")
     hint = ""
     if step == STEP_SECCOMP and code == EACCES:

@@ -8,7 +8,8 @@ from pyrunc import log
 from pyrunc.linux.apply import Host, apply, no_state
 from pyrunc.linux.cgroups.files import read_existing
 from pyrunc.linux.facts import probe
-from pyrunc.oci.config import IntelRdt, parse_config
+from pyrunc.oci.config import parse_config
+from pyrunc.oci.rare import IntelRdt
 from pyrunc.oci.validate import parse_valid_resources
 from pyrunc.plan.cgroup_update import files_to_read, plan_update
 from pyrunc.record import replaced

@@ -18,6 +18,8 @@ from tests.architecture.sources import CHECKOUT, PACKAGE
 # CPU instructions in millions of a call that finds no container: by the launcher, and by the script beyond
 # what its interpreter costs that does nothing
 MOST = {"state": (9.0, 8.0), "start": (9.3, 8.5), "kill": (9.8, 9.0), "delete": (10.0, 9.5)}
+# Likewise of all that a `create` does before it touches anything, of an ordinary bundle
+MOST_TO_PLAN = (36.0, 42.0)
 # What the launcher leaves to the ordinary interpreter: help, explanations, and asking other programs
 NOT_FROZEN = {
     "pyrunc.cli.commands.completion",
@@ -113,6 +115,29 @@ def test_a_light_call_by_the_script_costs_little_more_than_its_interpreter(verb,
     cost = instructions(*python, script, "--root", tmp_path, verb, "nobody") - instructions(*python, nothing)
     assert cost <= MOST[verb][1] * 1e6
     assert cost >= 3e6, "so little cannot be the whole call"
+
+
+@pytest.fixture
+def bundle(prefix, tmp_path) -> Path:
+    (tmp_path / "rootfs").mkdir()
+    subprocess.run([prefix / "lib/pyrunc/bin/pyrunc", "spec", "--bundle", tmp_path], check=True)
+    return tmp_path
+
+
+@needs_valgrind
+def test_to_plan_a_launch_is_cheap_by_the_launcher(launcher, bundle):
+    cost = instructions(launcher, "plan", bundle)
+    assert 15e6 <= cost <= MOST_TO_PLAN[0] * 1e6
+
+
+@needs_valgrind
+def test_to_plan_a_launch_is_cheap_by_the_script(prefix, bundle):
+    nothing = bundle / "nothing.py"
+    nothing.write_text("import posix\nposix._exit(0)\n")
+    python = [os.path.realpath(sys.executable), "-ISEBXutf8"]
+    script = prefix / "lib" / "pyrunc" / "bin" / "pyrunc"
+    cost = instructions(*python, script, "plan", bundle) - instructions(*python, nothing)
+    assert 15e6 <= cost <= MOST_TO_PLAN[1] * 1e6
 
 
 def test_the_script_reads_its_package_from_the_archive_alone(prefix, tmp_path):

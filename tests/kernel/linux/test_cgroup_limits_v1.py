@@ -10,7 +10,8 @@ from support.waiting import until
 
 from pyrunc.errors import INTERNAL, PyruncError
 from pyrunc.linux.cgroups import apply
-from pyrunc.oci.config import BlockIo, Cpu, HugepageLimit, Memory, Resources, ThrottleDevice
+from pyrunc.oci.config import Cpu, Memory, Resources
+from pyrunc.oci.rare import BlockIo, HugepageLimit, ThrottleDevice
 from pyrunc.plan.ops import MakeCgroup, WriteCgroup
 
 pytestmark = needs_cgroup1

@@ -13,18 +13,8 @@ from pyrunc.errors import PyruncError
 from pyrunc.linux.cgroups import apply
 from pyrunc.linux.cgroups.processes import kill_all, procs
 from pyrunc.linux.cgroups.remove import remove
-from pyrunc.oci.config import (
-    BlockIo,
-    Cpu,
-    HugepageLimit,
-    Memory,
-    Mount,
-    Namespace,
-    Process,
-    Resources,
-    ThrottleDevice,
-    User,
-)
+from pyrunc.oci.config import Cpu, Memory, Mount, Namespace, Process, Resources, User
+from pyrunc.oci.rare import BlockIo, HugepageLimit, ThrottleDevice
 from pyrunc.plan.ops import MakeCgroup
 
 pytestmark = needs_cgroup2

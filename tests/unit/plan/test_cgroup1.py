@@ -6,15 +6,13 @@ import pytest
 from support.fields import covers
 
 from pyrunc.errors import INVALID, PyruncError
-from pyrunc.oci.config import (
+from pyrunc.oci.config import Cpu, Memory, Resources
+from pyrunc.oci.rare import (
     BlockIo,
-    Cpu,
     HugepageLimit,
-    Memory,
     Network,
     NetworkPriority,
     Rdma,
-    Resources,
     ThrottleDevice,
     WeightDevice,
 )

@@ -7,7 +7,8 @@ import math
 import pytest
 
 from pyrunc.errors import INVALID, PyruncError
-from pyrunc.oci.config import BlockIo, Cpu, HugepageLimit, Memory, Resources, ThrottleDevice, WeightDevice
+from pyrunc.oci.config import Cpu, Memory, Resources
+from pyrunc.oci.rare import BlockIo, HugepageLimit, ThrottleDevice, WeightDevice
 from pyrunc.plan import cgroup2
 
 CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pyrunc.errors import PyruncError
-from pyrunc.oci.config import BlockIo, Cpu, DeviceRule, Memory, Resources
+from pyrunc.oci.config import Cpu, DeviceRule, Memory, Resources
+from pyrunc.oci.rare import BlockIo
 from pyrunc.plan.cgroup_update import files_to_read, plan_update
 from pyrunc.plan.facts import CgroupLayout, Hierarchy
 

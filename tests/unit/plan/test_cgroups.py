@@ -10,17 +10,16 @@ from pyrunc.oci.config import (
     Config,
     Cpu,
     DeviceRule,
-    HugepageLimit,
     IdMapping,
     Linux,
     Memory,
     Mount,
     Namespace,
-    Network,
     Process,
     Resources,
     User,
 )
+from pyrunc.oci.rare import HugepageLimit, Network
 from pyrunc.plan.cgroups import CgroupPlan, plan_cgroup, plan_without
 from pyrunc.plan.facts import CgroupLayout, Hierarchy
 from pyrunc.plan.ops import AttachDeviceProgram, ChownCgroup, MakeCgroup, OpenCgroup, WriteCgroup

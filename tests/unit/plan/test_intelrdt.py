@@ -4,7 +4,7 @@ import pytest
 from support.fields import covers
 
 from pyrunc.errors import UNSUPPORTED, PyruncError
-from pyrunc.oci.config import IntelRdt
+from pyrunc.oci.rare import IntelRdt
 from pyrunc.plan.intelrdt import IntelRdtPlan, plan_intel_rdt, plan_rdt_update
 from pyrunc.plan.ops import EnterResctrl, MakeResctrl
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
-from pyrunc.oci.config import IdMapping, Linux, Namespace, TimeOffset
+from pyrunc.oci.config import IdMapping, Linux, Namespace
+from pyrunc.oci.rare import TimeOffset
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.namespaces import KINDS, plan_namespaces
 from pyrunc.plan.ops import DenySetgroups, JoinNamespace, OpenNamespace, Unshare, WriteIdMap, WriteTimeOffsets

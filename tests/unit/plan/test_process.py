@@ -19,7 +19,7 @@ from pyrunc.plan.process import (
     program_candidates,
 )
 from pyrunc.plan.seccomp import SeccompProgram
-from pyrunc.plan.stub import STEP_SECCOMP, StubCall, Text
+from pyrunc.plan.stub import STEP_SECCOMP, StubCall, Text, find_call
 
 FILTER = SeccompProgram(instructions=bytes(8), flags=0, has_listener=False)
 LIMIT = Rlimit(type="RLIMIT_NOFILE", soft=10, hard=20, origin="/process/rlimits/0")
@@ -218,4 +218,5 @@ def test_in_a_user_namespace_the_host_side_sets_limits():
 def test_a_step_is_the_place_of_the_call():
     planned = plan(FILTER, no_new_privileges=True)
     for number, call in enumerate(planned.calls[1:], 1):
-        assert call.step == (STEP_SECCOMP if call.call == "seccomp" else number)
+        assert find_call(planned.calls, STEP_SECCOMP if call.call == "seccomp" else number) is call
+    assert find_call(planned.calls, len(planned.calls)) is None
