@@ -32,7 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyrunc.oci.config import Config
+    from pyrunc.oci.config import Config, Seccomp
     from pyrunc.plan.seccomp import SeccompProgram
 
 _NUMBER_OF = {name: number for number, name in enumerate(CAPABILITIES)}
@@ -87,14 +87,25 @@ def plan_capabilities(wanted: Capabilities | None, grantable: int) -> Capability
     )
 
 
+_compiled: list[tuple[Seccomp, str, SeccompProgram]] = []  # the last of them, for whoever asks again
+_MOST_COMPILED = 8
+
+
 def compile_profile(config: Config, machine: str) -> SeccompProgram | None:
     """The seccomp program of the config. Its compiler is fetched by name: it is as large as all else that a
-    launch imports for this, and containers without a profile need it not."""
-    if config.linux.seccomp is None:
+    launch imports for this, and containers without a profile need it not. Who has parsed a config once and
+    plans from it again, as the spawner does, gets the program that the same Record was compiled to."""
+    seccomp = config.linux.seccomp
+    if seccomp is None:
         return None
+    for known, for_machine, program in _compiled:
+        if known is seccomp and for_machine == machine:
+            return program
     compiler: Any = __import__("pyrunc.plan.seccomp", fromlist=("",))
-    program: SeccompProgram = compiler.compile_seccomp(config.linux.seccomp, machine)
-    return program
+    made: SeccompProgram = compiler.compile_seccomp(seccomp, machine)
+    _compiled.append((seccomp, machine, made))
+    del _compiled[:-_MOST_COMPILED]
+    return made
 
 
 def plan_environment(env: tuple[str, ...]) -> dict[str, str]:

@@ -6,13 +6,14 @@ import pytest
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
-from pyrunc.oci.config import CAPABILITIES, Capabilities, Linux, Process, Rlimit, User
+from pyrunc.oci.config import CAPABILITIES, Capabilities, Config, Linux, Process, Rlimit, Seccomp, User
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.ops import FillHome, FindProgram, SetOomScoreAdj, SetRlimit
 from pyrunc.plan.process import (
     EVERY_CAPABILITY,
     CapabilitySets,
     ProcessPlan,
+    compile_profile,
     plan_capabilities,
     plan_environment,
     plan_process,
@@ -20,6 +21,7 @@ from pyrunc.plan.process import (
 )
 from pyrunc.plan.seccomp import SeccompProgram
 from pyrunc.plan.stub import STEP_SECCOMP, StubCall, Text, find_call
+from pyrunc.record import replaced
 
 FILTER = SeccompProgram(instructions=bytes(8), flags=0, has_listener=False)
 LIMIT = Rlimit(type="RLIMIT_NOFILE", soft=10, hard=20, origin="/process/rlimits/0")
@@ -220,3 +222,17 @@ def test_a_step_is_the_place_of_the_call():
     for number, call in enumerate(planned.calls[1:], 1):
         assert find_call(planned.calls, STEP_SECCOMP if call.call == "seccomp" else number) is call
     assert find_call(planned.calls, len(planned.calls)) is None
+
+
+def test_a_profile_that_is_asked_for_again_is_compiled_once():
+    seccomp = Seccomp(default_action="SCMP_ACT_ALLOW", origin="/linux/seccomp")
+    config = Config(oci_version="1.2.0", linux=Linux(seccomp=seccomp))
+    program = compile_profile(config, "x86_64")
+    assert program is not None
+    assert compile_profile(replaced(config, hostname="other"), "x86_64") is program
+    equal = replaced(config, linux=Linux(seccomp=replaced(seccomp)))
+    assert compile_profile(equal, "x86_64") == program
+
+    for _ in range(8):
+        compile_profile(replaced(config, linux=Linux(seccomp=replaced(seccomp))), "x86_64")
+    assert compile_profile(config, "x86_64") is not program, "of many, the last are kept"
