@@ -66,7 +66,7 @@ test-faults: private $(VENV)/.done
 
 test-storm: export PYRUNC_TEST_STORM := long
 test-storm: private $(VENV)/.done
-	tools/need busybox-static
+	tools/need busybox-static iproute2 nftables
 	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest --timeout 7200 tests/security/test_storm.py tests/engine/test_storm.py
 
 lint: $(VENV)/.done
