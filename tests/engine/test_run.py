@@ -46,7 +46,7 @@ def test_a_missing_image_is_said_and_not_there(docker):
     ("flags", "script", "wanted"),
     [
         (("-e", "A=b", "-w", "/tmp", "--hostname", "box"), "echo $A $(pwd) $(hostname)", "b /tmp box"),
-        (("-u", "bob"), "id", "uid=1000(bob) gid=1000(bob) groups=1000(bob),10(wheel)"),
+        (("-u", "bob"), "id", "uid=1000(bob) gid=1000(bob) groups=10(wheel),1000(bob)"),
         (("-u", "5:6", "--group-add", "wheel"), "id", "uid=5 gid=6 groups=6,10(wheel)"),
         (("--entrypoint", "echo"), "", ""),
         (("--ulimit", "nofile=100:200"), "ulimit -n; ulimit -Hn", "100\n200"),
