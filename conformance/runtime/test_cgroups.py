@@ -170,7 +170,12 @@ def weighed_disk(runtime, new_bundle):
         bundle = new_bundle()
         numbers = {"major": major, "minor": minor}
         bundle.resources["blockIO"] = {"weightDevice": [{**numbers, "weight": 400}]}
-        if runtime.run(bundle, "true").returncode == 0:
+        if runtime.create(bundle, "true").returncode != 0:
+            continue
+        directory = cgroup_of(runtime.pid(bundle), "io" if host.PURE_CGROUP2 else "blkio")
+        weights = "".join(path.read_text() for path in directory.glob("*weight*"))
+        runtime.delete(bundle, force=True).ok()
+        if f"{major}:{minor} 400\n" in weights:
             return numbers
     pytest.skip("no disk here has a weight that can be set")
 

@@ -3,8 +3,10 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
+from support.waiting import until
 
 from conformance.clauses import requirement
 
@@ -23,7 +25,8 @@ def out(work, bundle):
 
 
 def hook(script, **more):
-    return {"path": "/bin/sh", "args": ["sh", "-c", script], **more}
+    """Reads its state: of a runtime that is confused by one who doesn't, one test tells."""
+    return {"path": "/bin/sh", "args": ["sh", "-c", f'STATE="$(cat)"; {script}'], **more}
 
 
 def set_hooks(bundle, script, kinds=ALL):
@@ -37,8 +40,15 @@ def order_of(out):
 def run_through(runtime, bundle, *command):
     """A detached life, so that every hook has run at the end."""
     runtime.launch(bundle, *command or ("sleep", "1000"))
+    until_the_program_runs(runtime, bundle)
     runtime.stop(bundle)
     runtime.delete(bundle).ok()
+
+
+def until_the_program_runs(runtime, bundle):
+    """Start may return while the hooks of the container still run."""
+    comm = Path(f"/proc/{runtime.pid(bundle)}/comm")
+    until(lambda: comm.read_text() == "sleep\n", "the program runs")
 
 
 @requirement("PrestartTiming", "CreateRuntimeTiming", "CreateContainerTiming")
@@ -91,13 +101,22 @@ def test_several_of_a_kind_in_the_listed_order(runtime, bundle, out, kind):
 @pytest.mark.parametrize("kind", ALL)
 def test_the_state_comes_on_standard_input(runtime, bundle, out, kind):
     bundle.config["annotations"] = {"org.example.key": "value"}
-    set_hooks(bundle, f"cat > {out}/state", kinds=(kind,))
+    set_hooks(bundle, f'printf %s "$STATE" > {out}/state', kinds=(kind,))
     run_through(runtime, bundle)
     state = json.loads((out / "state").read_text())
     assert state["id"] == bundle.id
     assert state["bundle"] == str(bundle.path)
     assert state["ociVersion"].startswith("1.")
     assert state["annotations"]["org.example.key"] == "value"
+
+
+@requirement("PosixHooksStateToStdin")
+@pytest.mark.parametrize("kind", ["createRuntime", "poststart", "poststop"])
+def test_a_hook_may_leave_its_state_unread(runtime, bundle, kind):
+    """One that is larger than a pipe holds, so that the runtime still writes when the hook is gone."""
+    bundle.config["annotations"] = {"org.example.key": "x" * 100_000}
+    bundle.config["hooks"] = {kind: [{"path": "/bin/true"}]}
+    run_through(runtime, bundle)
 
 
 @requirement("PosixHooksStateToStdin", "StateStatus")
@@ -113,7 +132,7 @@ def test_the_state_comes_on_standard_input(runtime, bundle, out, kind):
     ],
 )
 def test_the_status_fits_the_moment(runtime, bundle, out, kind, statuses):
-    set_hooks(bundle, f"cat > {out}/state", kinds=(kind,))
+    set_hooks(bundle, f'printf %s "$STATE" > {out}/state', kinds=(kind,))
     run_through(runtime, bundle)
     assert json.loads((out / "state").read_text())["status"] in statuses
 
@@ -125,6 +144,7 @@ def namespaces_of(runtime, bundle, out, kind):
     pid = runtime.pid(bundle)
     inside = [os.readlink(f"/proc/{pid}/ns/{name}") for name in ("mnt", "net", "uts", "ipc")]
     runtime.start(bundle).ok()
+    until_the_program_runs(runtime, bundle)
     runtime.stop(bundle)
     runtime.delete(bundle).ok()
     outside = [os.readlink(f"/proc/self/ns/{name}") for name in ("mnt", "net", "uts", "ipc")]
@@ -159,7 +179,7 @@ def test_in_the_containers_namespaces(runtime, bundle, out, kind):
 
 def only_on_host(work, out):
     program = work / "only-on-host"
-    program.write_text(f"#!/bin/sh\necho ran >> {out}/order\n")
+    program.write_text(f"#!/bin/sh\ncat > /dev/null\necho ran >> {out}/order\n")
     program.chmod(0o755)
     return str(program)
 
@@ -174,7 +194,7 @@ def test_a_create_container_hook_is_found_outside(runtime, bundle, work, out):
 @requirement("StartContainerPath")
 def test_a_start_container_hook_is_found_inside(runtime, bundle, out):
     program = bundle.rootfs / "bin/only-inside"
-    program.write_text(f"#!/bin/sh\necho inside >> {out}/order\n")
+    program.write_text(f"#!/bin/sh\ncat > /dev/null\necho inside >> {out}/order\n")
     program.chmod(0o755)
     bundle.config["hooks"] = {"startContainer": [{"path": "/bin/only-inside"}]}
     run_through(runtime, bundle)
@@ -193,7 +213,7 @@ def test_create_container_sees_the_mounts_below_the_rootfs(runtime, bundle, out)
 def test_create_runtime_finds_the_namespaces(runtime, bundle, out):
     """The pid of the state is a process in new namespaces, still with the host's root."""
     script = (
-        "pid=$(sed 's/.*\"pid\" *: *\\([0-9]*\\).*/\\1/' | grep -m1 '^[0-9]*$'); "
+        "pid=$(printf '%s\n' \"$STATE\" | sed 's/.*\"pid\" *: *\\([0-9]*\\).*/\\1/' | grep -m1 '^[0-9]*$'); "
         f"readlink /proc/$pid/ns/net > {out}/net; ls -d /proc/$pid/root{out}/.. > {out}/root"
     )
     set_hooks(bundle, script, kinds=("createRuntime",))

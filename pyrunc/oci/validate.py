@@ -287,10 +287,14 @@ def check_cpu(resources: Resources, _facts: Facts) -> None:
 
 
 def check_block_io(resources: Resources, _facts: Facts) -> None:
-    """config-linux.md, "Block IO": weights go from 10 to 1000; 0 is what Go writes for none."""
+    """config-linux.md, "Block IO": weights go from 10 to 1000, and of a device's one at least is given; 0 is
+    what Go writes for none."""
     block_io = resources.block_io
     if block_io is None:
         return
+    for device in block_io.weight_device:
+        if device.weight is None and device.leaf_weight is None:
+            raise wrong(device.origin, "has neither weight nor leafWeight")
     entries: tuple[BlockIo | WeightDevice, ...] = (block_io, *block_io.weight_device)
     for entry in entries:
         for name, weight in (("weight", entry.weight), ("leafWeight", entry.leaf_weight)):

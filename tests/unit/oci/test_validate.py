@@ -243,6 +243,7 @@ def test_a_security_module_that_the_host_lacks() -> None:
         ({"memory": {"swappiness": 101}}, "/memory/swappiness", "between 0 and 100"),
         ({"cpu": {"idle": -1}}, "/cpu/idle", "neither 0 nor 1"),
         ({"blockIO": {"weight": 9}}, "/blockIO/weight", "between 10 and 1000"),
+        ({"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}}, "/blockIO/weightDevice/0", "neither weight"),
         ({"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "leafWeight": 1001}]}},
          "/blockIO/weightDevice/0/leafWeight", "between 10 and 1000"),
         ({"unified": {"cgroup/procs": "1"}}, "/unified/cgroup~1procs", "not the name of a file"),
