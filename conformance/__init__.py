@@ -1,5 +1,5 @@
-"""A conformance suite for OCI runtimes: any program with runc's command line is held against the spec.
+"""Conformance suites: runtimes, images and registries are held against OCI's specifications.
 
-The container under test only prints facts (busybox), all judging is done outside. Nothing here imports
-pyrunc: it is one runtime among others. README.md tells how to run it and how to add a clause.
+A container under test only prints facts (busybox), all judging is done outside. Nothing here imports pyrunc:
+it is one runtime among others. README.md tells how to run them and how to add a clause.
 """

@@ -1,4 +1,4 @@
-"""The pytest side of the suite: options, fixtures, and a `Result` of each test for each runtime."""
+"""The pytest side of the suite: options, fixtures, and a `Result` of each test for each subject."""
 
 from __future__ import annotations
 
@@ -137,10 +137,18 @@ def _result(item: pytest.Item, reports: dict[str, pytest.TestReport]) -> Result:
         outcome=outcome_of(bad is None, bad is None and skip is not None, known),
         seconds=sum(report.duration for report in reports.values()),
         reason=reason,
-        message="" if bad is None else str(getattr(bad.longrepr, "reprcrash", None) or bad.longrepr)[-_LONG:],
+        message="" if bad is None else _message(bad),
         source="" if bad is None else item.stash[_source],
         commands=[] if bad is None else commands,
     )
+
+
+def _message(report: pytest.TestReport) -> str:
+    """What was expected and what was seen, and where in which file of the suite."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is None:
+        return str(report.longrepr)[-_LONG:]
+    return f"{Path(crash.path).name}:{crash.lineno}: {crash.message}"[:_LONG]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

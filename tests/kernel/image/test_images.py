@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 from support.images import MadeImage, directory, entry, hard_link, layer, symlink
 from support.registry import needs_registry, needs_skopeo, running_registry, skopeo
+from support.runtime import CHECKOUT
 
 from pyrunc.errors import CONFLICT, INVALID, NOT_FOUND, PyruncError
 from pyrunc.image.archive import save
@@ -163,6 +165,20 @@ def test_what_we_save_others_read(overlay_store, work):
     for form in (f"docker-archive:{work}/ours.tar:base:1", f"oci-archive:{work}/ours.tar"):
         config = json.loads(skopeo("inspect", "--config", form))
         assert config["rootfs"]["diff_ids"] == list(image.config.diff_ids)
+
+
+def test_what_we_save_conforms(overlay_store, mounted, work):
+    """As conformance/image judges it: base and commit, with a file that is gone."""
+    base, _ = changed(overlay_store, mounted)
+    commit(overlay_store, "c0", CommitOptions(image_id=base.id, reference="new:2"))
+    (work / "ours.tar").write_bytes(saved(overlay_store, "new:2"))
+    (work / "layout").mkdir()
+    subprocess.run(["tar", "-xf", work / "ours.tar", "-C", work / "layout"], check=True)
+    command = [sys.executable, "-m", "conformance", "--image", work / "layout", "--format", "json"]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    verdicts = {clause["id"]: clause["verdicts"][0] for clause in json.loads(done.stdout)["clauses"]}
+    assert {name for name, verdict in verdicts.items() if verdict == "failed"} == set(), done.stdout
+    assert verdicts["LayerWhiteoutEmpty"] == verdicts["ConfigDiffIds"] == "passed"
 
 
 @pytest.mark.parametrize(
