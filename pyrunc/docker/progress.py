@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyrunc.api.status import HttpError
 from pyrunc.docker.output import is_terminal
+from pyrunc.docker.units import human_size
 from pyrunc.errors import PyruncError
 from pyrunc.files import write_all
 from pyrunc.thirdparty import load
@@ -12,6 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
+
+
+_DONE = ("Already exists", "Download complete", "Pull complete", "Pushed", "Layer already exists", "Mounted")
 
 
 def show_progress(
@@ -80,7 +84,7 @@ class _Bars:
             parts.TextColumn("{task.fields[name]}"),
             parts.TextColumn("{task.description}"),
             parts.BarColumn(bar_width=30),
-            parts.DownloadColumn(),
+            parts.TextColumn("{task.fields[amount]}"),
             console=self._console,
         )
         self._tasks: dict[str, Any] = {}
@@ -100,7 +104,19 @@ class _Bars:
             self.say(f"{name}: {status}" if name else status)
             return
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(status, total=None, name=name)
-        detail = one.get("progressDetail") or {}
-        done = {"completed": detail["current"], "total": detail.get("total")} if "current" in detail else {}
-        self._progress.update(self._tasks[name], description=status, **done)
+            self._tasks[name] = self._progress.add_task(status, total=None, name=name, amount="")
+        self._progress.update(self._tasks[name], description=status, **_measure(one))
+
+
+def _measure(one: dict[str, Any]) -> dict[str, Any]:
+    """How long the bar is, and what is written behind it. One that has begun has no length yet, one of which
+    no more is to come is full."""
+    detail = one.get("progressDetail") or {}
+    if "current" not in detail:
+        is_done = one.get("status", "").startswith(_DONE)
+        return {"completed": 1, "total": 1, "amount": ""} if is_done else {}
+    total = detail.get("total")
+    amount = (
+        f"{human_size(detail['current'])}/{human_size(total)}" if total else human_size(detail["current"])
+    )
+    return {"completed": detail["current"], "total": total or None, "amount": amount}

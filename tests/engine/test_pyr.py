@@ -16,6 +16,7 @@ import pytest
 from support.bundle import PREFIX
 from support.engine import DOCKER, IMAGE, Engine
 from support.pyr import Pyr, Terminal, alone
+from support.registry import needs_registry, running_registry
 from support.waiting import until
 
 
@@ -227,6 +228,23 @@ def test_images_come_and_go(pyr, tmp_path):
     assert "sha256:" in pyr.ok("import", str(tmp_path / "box.tar"), "flat:1")
     assert pyr.ok("run", "--rm", "--network", "none", "-e", "PATH=/bin", "flat:1", "cat", "/made") == "new\n"
     pyr.ok("rmi", "img:1", "flat:1")
+
+
+@needs_registry
+def test_images_go_to_a_registry_and_come_back(pyr, tmp_path):
+    with running_registry(tmp_path / "registry") as registry:
+        name = f"{registry.address}/there:1"
+        pyr.ok("tag", IMAGE, name)
+        assert "digest: sha256:" in pyr.ok("push", name)
+        pyr.ok("rmi", name)
+        assert f"Status: Downloaded newer image for {name}\n{name}\n" in pyr.ok("pull", name)
+        pyr.ok("rmi", name)
+        done = pyr.call("run", "--rm", "--network", "none", name, "echo", "pulled")
+        assert (done.returncode, done.stdout) == (0, "pulled\n"), done.stderr
+        assert done.stderr.startswith(f"Unable to find image '{name}' locally\n")
+        assert pyr.ok("pull", "-q", name) == f"{name}\n"
+        assert "manifest unknown" in pyr.fails("pull", f"{registry.address}/none")
+        pyr.ok("rmi", name)
 
 
 def test_volumes_and_networks(pyr):
