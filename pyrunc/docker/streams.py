@@ -13,7 +13,7 @@ from select import POLLERR, POLLHUP, POLLIN, POLLOUT, poll
 from struct import unpack
 
 from pyrunc.docker.output import emit_bytes
-from pyrunc.errors import INVALID, PyruncError
+from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
 from pyrunc.files import write_all
 
 TYPE_CHECKING = False
@@ -131,6 +131,15 @@ class Streams:
         self, peer: Upgraded, *, stdin: int, keys: bytes, signals: Signals, told: Callable[[int], None]
     ) -> None:
         self._peer, self._socket = peer, peer.socket
+        # TLS knows no flags, may have bytes that poll(2) does not see, and has no half of itself to close
+        self._pending: Callable[[], int] | None = getattr(peer.socket, "pending", None)
+        self._flags = _MSG_DONTWAIT if self._pending is None else 0
+        if self._pending is not None:
+            peer.socket.setblocking(False)
+            if stdin >= 0 and peer.is_multiplexed:
+                raise PyruncError(
+                    UNSUPPORTED, "stdin that ends is not supported over TLS", hint="-t, or no -i"
+                )
         self._stdin, self._keys, self._signals, self._told = stdin, keys, signals, told
         self._to_send = b""
         self._ends_input = False
@@ -162,7 +171,11 @@ class Streams:
         watch.register(self._socket.fileno(), POLLIN | (POLLOUT if self._to_send else 0))
         if self._stdin >= 0 and not self._to_send:
             watch.register(self._stdin, POLLIN | POLLHUP | POLLERR)
-        return [descriptor for descriptor, _ in watch.poll()]
+        has_more = self._pending is not None and self._pending() > 0
+        ready = [descriptor for descriptor, _ in watch.poll(0 if has_more else None)]
+        if has_more and self._socket.fileno() not in ready:
+            ready.append(self._socket.fileno())
+        return ready
 
     def _read_input(self) -> None:
         try:
@@ -193,11 +206,12 @@ class Streams:
     def _send(self) -> None:
         if self._to_send:
             try:
-                sent = self._socket.send(self._to_send, _MSG_DONTWAIT)
+                sent = self._socket.send(self._to_send, self._flags)
                 self._to_send = self._to_send[sent:]
-            except BlockingIOError:
-                return
-            except OSError:  # it reads no more; what it still says is to be heard
+            except OSError as error:
+                if _is_busy(error):
+                    return
+                # it reads no more; what it still says is to be heard
                 self._to_send = b""
                 self._stdin = -1
                 return
@@ -210,11 +224,9 @@ class Streams:
 
     def _receive(self) -> bool:
         try:
-            data = self._socket.recv(_PIECE_BYTES, _MSG_DONTWAIT)
-        except BlockingIOError:
-            return True
-        except ConnectionError:
-            return False
+            data = self._socket.recv(_PIECE_BYTES, self._flags)
+        except OSError as error:
+            return _is_busy(error)
         return self._take(data)
 
     def _take(self, data: bytes) -> bool:
@@ -225,6 +237,11 @@ class Streams:
             return True
         self._frames = show_frames(self._frames + data)
         return True
+
+
+def _is_busy(error: OSError) -> bool:
+    """Later, and not never. The names are those of `ssl`, which nobody imports for this."""
+    return type(error).__name__ in ("BlockingIOError", "SSLWantReadError", "SSLWantWriteError")
 
 
 def show_frames(data: bytes) -> bytes:

@@ -71,8 +71,19 @@ def run(session: Session, given: Given) -> int:
     except PyruncError as error:
         code = code_of(error)
         text = f"Error response from daemon: {error}" if isinstance(error, HttpError) else str(error)
-        complain(f"{PROGRAM}: {text}\n\nRun '{PROGRAM} run --help' for more information")
+        hint = f"\nhint: {error.hint}" if error.hint else ""
+        complain(f"{PROGRAM}: {text}{hint}\n\nRun '{PROGRAM} run --help' for more information")
+        if given["rm"]:
+            _discard(session, id)
         return code
+
+
+def _discard(session: Session, id: str) -> None:
+    """One that was not started, so that nobody else would remove it."""
+    try:
+        session.delete(f"/containers/{id}", query={"v": True})
+    except PyruncError:
+        pass  # the daemon has done so already; or it runs, and goes when it ends
 
 
 def _run_attached(session: Session, given: Given, id: str) -> int:
