@@ -163,7 +163,7 @@ def run(words: list[str]) -> int:
             return _help(options["words"][1:])
         name, module, key, rest = find(options["words"])
         verb, function = load(f"pyrunc.docker.commands.{module}").COMMANDS[key]
-        with Session(options, name) as session:
+        with Session(options) as session:
             code: int = function(session, verb.parse(rest))
             return code
     except HelpWanted:

@@ -36,11 +36,10 @@ def _beginning_with(first: Socket, dial: Dial) -> Dial:
 
 
 class Session:
-    """`given`: the global options. Nothing is connected before the first call. `name`: of the command, as it
-    was typed."""
+    """`given`: the global options. Nothing is connected before the first call."""
 
-    def __init__(self, given: dict[str, Any], name: str = "") -> None:
-        self.given, self.name = given, name
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.given = given
         self.is_local = False
         self._client: Client | None = None
         self._dial: Dial | None = None

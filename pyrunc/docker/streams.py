@@ -160,6 +160,7 @@ class Streams:
                 elif descriptor == self._stdin:
                     self._read_input()
                     if self.is_left:
+                        self._send()
                         return False
                 elif not self._receive():
                     return True
