@@ -45,6 +45,8 @@ def _podman_store(runtime_command: str) -> Iterator[Caller]:
         archive = image.tar_of(make_rootfs(path / "rootfs"), path / "busybox.tar")
         podman.ok("import", "--change", "CMD=sh", archive, "busybox-test")
         yield podman
+        # By itself: who removes images notes that a moment later, in files that `reset` takes away meanwhile
+        podman.ok("rmi", "--all", "--force")
         podman.ok("system", "reset", "--force")
 
 
