@@ -116,7 +116,7 @@ ROWS = (
     ),
     Row(
         ids=("CVE-2019-18837",),
-        tests=("security/test_images.py::test_an_absolute_link_in_the_image_stays_inside",),
+        tests=("security/test_rootfs.py::test_an_absolute_link_in_the_image_stays_inside",),
         proof=(_BY_NAME,),
     ),
     Row(
@@ -132,7 +132,7 @@ ROWS = (
         ),
         tests=(
             "container/test_mounts.py::test_proc_and_sys_must_be_ordinary_directories",
-            "security/test_images.py::test_proc_and_sys_of_the_image_are_no_links",
+            "security/test_rootfs.py::test_proc_and_sys_of_the_image_are_no_links",
         ),
         proof=(_NO_STRICT,),
     ),
@@ -154,8 +154,8 @@ ROWS = (
     Row(
         ids=("CVE-2021-43784", "GHSA-v95c-p5hm-xq8f"),
         tests=(
-            "security/test_images.py::test_what_is_longer_than_a_message_is_an_error_or_arrives",
-            "security/test_images.py::test_more_mappings_than_the_kernel_takes_are_an_error",
+            "security/test_rootfs.py::test_what_is_longer_than_a_message_is_an_error_or_arrives",
+            "security/test_rootfs.py::test_more_mappings_than_the_kernel_takes_are_an_error",
         ),
         proof=(
             Edit(
@@ -181,7 +181,7 @@ ROWS = (
     Row(
         ids=("CVE-2023-25809", "GHSA-m8cg-xc2p-r3fc"),
         tests=(
-            "security/test_images.py::test_cgroups_are_readonly_without_a_cgroup_namespace",
+            "security/test_rootfs.py::test_cgroups_are_readonly_without_a_cgroup_namespace",
             "unit/plan/test_cgroupmounts.py",
         ),
         proof=(
@@ -199,7 +199,7 @@ ROWS = (
     ),
     Row(
         ids=("CVE-2024-21626", "GHSA-xr7r-f8xq-vfvv"),
-        tests=("security/test_images.py::test_a_process_has_no_descriptors_but_its_streams",),
+        tests=("security/test_rootfs.py::test_a_process_has_no_descriptors_but_its_streams",),
         proof=(
             Edit(
                 module="child/process.py",
@@ -212,7 +212,7 @@ ROWS = (
         ids=("CVE-2024-21626", "GHSA-xr7r-f8xq-vfvv"),
         tests=(
             "container/test_process.py::test_a_descriptor_of_the_runtime_is_no_way_out",
-            "security/test_images.py::test_no_descriptor_of_the_runtime_is_entered_by_exec",
+            "security/test_rootfs.py::test_no_descriptor_of_the_runtime_is_entered_by_exec",
         ),
         proof=(
             Edit(
@@ -275,7 +275,7 @@ ROWS = (
         ids=("CVE-2025-31133", "GHSA-9493-h29p-rfm2", "CVE-2025-62161", "GHSA-4g74-7cff-xcv8"),
         tests=(
             "container/test_masks.py::test_a_false_null_device_masks_nothing_and_is_not_exposed",
-            "security/test_images.py::test_a_false_null_device_in_a_dev_of_the_hosts",
+            "security/test_rootfs.py::test_a_false_null_device_in_a_dev_of_the_hosts",
         ),
         proof=(
             Edit(
@@ -291,7 +291,7 @@ ROWS = (
     Row(
         ids=("CVE-2025-52565", "GHSA-qw9x-cqr3-wc7r"),
         tests=(
-            "security/test_images.py::test_a_terminal_of_a_dev_that_changes_under_the_runtime",
+            "security/test_rootfs.py::test_a_terminal_of_a_dev_that_changes_under_the_runtime",
             "container/test_console.py::test_a_link_of_the_image_does_not_lead_the_console_elsewhere",
         ),
         proof=(_BY_NAME,),
@@ -299,7 +299,7 @@ ROWS = (
     ),
     Row(
         ids=("CVE-2025-52881", "GHSA-cgrx-mc8f-2prm", "CVE-2025-62596", "GHSA-vf95-55w6-qmrf"),
-        tests=("security/test_images.py::test_a_proc_that_changes_under_the_runtime",),
+        tests=("security/test_rootfs.py::test_a_proc_that_changes_under_the_runtime",),
         proof=(
             Edit(
                 module="child/rootfs.py",
@@ -328,7 +328,7 @@ ROWS = (
     ),
     Row(
         ids=("CVE-2025-24965", "GHSA-f42g-r5jj-qh4j"),
-        tests=("security/test_images.py::test_a_file_that_is_made_for_a_mount_is_made_inside",),
+        tests=("security/test_rootfs.py::test_a_file_that_is_made_for_a_mount_is_made_inside",),
         proof=(
             Edit(
                 module="kernel/paths.py",
