@@ -111,8 +111,12 @@ def _way_back() -> int:
     own = posix.open("/proc/self/ns/pid", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         syscall.setns(own, c.CLONE_NEWPID)
-    except OSError:
+    except OSError as error:
         posix.close(own)
+        if error.errno != EPERM:
+            raise PyruncError.from_errno(
+                error.errno or 0, f"{_UNABLE}: stay in our own pid namespace"
+            ) from error
         return -1
     return own
 

@@ -72,7 +72,11 @@ def test_scheduler(runtime, bundle, given):
     if "priority" in given and _has_real_time_groups():
         bundle.resources["cpu"] = {"realtimePeriod": 1_000_000, "realtimeRuntime": 1000}
     runtime.launch(bundle, "sleep", "1000")
-    expected = (given.get("nice", 0), given.get("priority", 0), POLICIES[given["policy"]])
+    expected = (
+        given.get("nice", os.getpriority(os.PRIO_PROCESS, 0)),
+        given.get("priority", 0),
+        POLICIES[given["policy"]],
+    )
     with open(f"/proc/{runtime.pid(bundle)}/stat") as stat:
         assert scheduling(stat.read()) == expected
     assert scheduling(runtime.exec(bundle, "cat", "/proc/self/stat").ok().stdout) == expected
@@ -136,7 +140,7 @@ def test_the_callers_parameters_are_kept(runtime, bundle):
     bundle.process["scheduler"] = {"policy": "SCHED_BATCH", "nice": 7, "flags": ["SCHED_FLAG_KEEP_PARAMS"]}
     runtime.launch(bundle, "sleep", "1000")
     found = sched_getattr(runtime.pid(bundle))
-    assert (found["policy"], found["nice"]) == (POLICIES["SCHED_OTHER"], 0)
+    assert (found["policy"], found["nice"]) == (POLICIES["SCHED_OTHER"], os.getpriority(os.PRIO_PROCESS, 0))
 
 
 @pytest.mark.parametrize("which", ["MIN", "MAX"])
