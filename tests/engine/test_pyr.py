@@ -72,7 +72,7 @@ def fetch(port: int, path: str) -> bytes:
         with socket.create_connection(("127.0.0.1", port), 10) as client:
             client.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
             return b"".join(iter(lambda: client.recv(4096), b""))
-    except ConnectionError:  # it does not listen yet
+    except OSError:  # it does not listen yet, or its link is not up yet
         return b""
 
 
