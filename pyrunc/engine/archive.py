@@ -178,7 +178,7 @@ class Archive:
                 if keeps_kinds:
                     reader = _KeepingKinds(reader, target)
                 unpacker = Unpacker(
-                    target, whiteouts="apply", limit_bytes=_LIMIT_BYTES, limit_entries=_LIMIT_ENTRIES
+                    target, whiteouts="none", limit_bytes=_LIMIT_BYTES, limit_entries=_LIMIT_ENTRIES
                 )
                 unpacker.unpack(reader)
             finally:

@@ -28,6 +28,15 @@ def test_cp_both_ways(docker, tmp_path, running):
     assert "box" in docker.fails("cp", "box:/nothing", str(tmp_path))
 
 
+def test_cp_takes_every_name_for_a_name(docker, tmp_path):
+    """A whiteout is one in a layer of an image alone."""
+    (tmp_path / ".wh.kept").write_text("of a name that layers give a meaning to")
+    docker.ok("run", "-d", "--name", "box", "--network", "none", IMAGE, "sleep", "1000")
+    docker.ok("exec", "box", "touch", "/tmp/kept")
+    docker.ok("cp", str(tmp_path / ".wh.kept"), "box:/tmp/")
+    assert docker.ok("exec", "box", "ls", "-A", "/tmp").split() == [".wh.kept", "kept"]
+
+
 def test_cp_does_not_leave_the_container(docker, tmp_path):
     (tmp_path / "secret").write_text("host")
     docker.ok("create", "--name", "box", "--network", "none", IMAGE, "sh")
