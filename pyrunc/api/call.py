@@ -43,19 +43,20 @@ class Text(Record):
     headers: Headers = ()
 
 
+def _nothing() -> None:
+    pass
+
+
 class Stream(Record):
     """Chunks, as they come. The head goes out before the first is asked for: a client of `wait` waits for it
     before it starts the container. An error in between cuts the connection, for it is too late to say
-    more."""
+    more. `done` is called at the end, also of a client who was gone before the first."""
 
     pieces: Iterable[bytes]
+    done: Callable[[], None] = _nothing
     content_type: str = "application/json"
     status: int = 200
     headers: Headers = ()
-
-
-def _nothing() -> None:
-    pass
 
 
 class Upgrade(Record):

@@ -206,8 +206,8 @@ def _send_stream(wire: Wire, request: http1.Request, reply: Stream) -> bool:
     is_chunked = bool(request.minor)
     framing = ("Transfer-Encoding", "chunked") if is_chunked else ("Connection", "close")
     fields = [*_COMMON, *reply.headers, ("Content-Type", reply.content_type), framing]
-    wire.send(http1.encode_response(reply.status, fields))
     try:
+        wire.send(http1.encode_response(reply.status, fields))
         for piece in reply.pieces:
             if is_chunked:
                 wire.send_chunk(piece)
@@ -220,6 +220,7 @@ def _send_stream(wire: Wire, request: http1.Request, reply: Stream) -> bool:
         close = getattr(reply.pieces, "close", None)
         if close is not None:
             close()
+        reply.done()
     if is_chunked:
         wire.send(http1.LAST_CHUNK)
     return is_chunked

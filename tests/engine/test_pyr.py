@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.bundle import PREFIX
-from support.engine import DOCKER, IMAGE, Engine
+from support.engine import IMAGE, Engine, docker_version
 from support.pyr import Pyr, Terminal, alone
 from support.registry import needs_registry, running_registry
 from support.waiting import until
@@ -330,7 +330,7 @@ _SAME = [
 ]  # fmt: skip
 
 
-@pytest.mark.skipif(DOCKER is None, reason="there is no docker command line")
+@pytest.mark.skipif(docker_version() < 28, reason="pyr says what docker 28 says, and there is none")
 def test_the_same_is_shown_as_by_docker(engine, served):
     served.ok("run", "-d", "--name", "web", "-p", "18080:80", "-p", "19000-19002:9000-9002", "-l", "x=y",
               "-v", "kept:/kept", IMAGE, "sh", "-c", "echo a; echo b >&2; sleep 1000")  # fmt: skip

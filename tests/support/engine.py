@@ -32,6 +32,16 @@ SEARCH_PATH = f"{UNPACKED}/usr/bin:{os.environ.get('PATH', os.defpath)}:/usr/sbi
 DOCKER = shutil.which("docker", path=SEARCH_PATH)
 needs_docker = pytest.mark.skipif(DOCKER is None, reason="there is no docker command line")
 IMAGE = "busybox"
+
+
+def docker_version() -> int:
+    """The first number of the docker command line's; 0 without one."""
+    if DOCKER is None:
+        return 0
+    said = subprocess.run([DOCKER, "--version"], capture_output=True, text=True, check=True).stdout
+    return int(said.removeprefix("Docker version ").partition(".")[0])
+
+
 TABLE = f"pyrunc_test_{os.getpid()}"
 CGROUP = f"/{PREFIX}engine-{os.getpid()}"
 SECONDS = 30

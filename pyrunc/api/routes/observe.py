@@ -51,7 +51,7 @@ def events(engine: Needs, call: Call) -> Stream:
                     return
                 yield from (encode_event(event) for event in subscription.take())
 
-    return Stream(pieces=pieces())
+    return Stream(pieces=pieces(), done=subscription.close)
 
 
 def encode_event(event: Any) -> bytes:

@@ -21,6 +21,7 @@ def freeze(paths: Paths) -> None:
 
 
 def thaw(paths: Paths) -> None:
+    """In a cgroup that has gone meanwhile nobody is frozen."""
     _set(paths, frozen=False)
 
 
@@ -38,6 +39,8 @@ def _set(paths: Paths, *, frozen: bool) -> None:
         else:
             raise PyruncError(UNSUPPORTED, what, "", "the container has no cgroup that can be frozen")
     except OSError as error:
+        if not frozen and error.errno in GONE:
+            return
         hint = "cgroup v2 can freeze since Linux 5.2" if error.errno in GONE and not directory else ""
         raise PyruncError.from_errno(error.errno or 0, what, directory or unified, hint) from error
 

@@ -334,3 +334,11 @@ def test_quota_and_period_can_change_where_the_parent_allows_no_more(box, new_bo
     assert "must not exceed" in caught.value.hint
     remove(inner.paths)
     remove(outer.paths)
+
+
+def test_a_cgroup_that_is_gone_has_nobody_to_thaw():
+    """`kill KILL` looks whether the container is frozen, and by the time it thaws it may have ended."""
+    gone = (("freezer", "/sys/fs/cgroup/freezer/pyrunc-test-gone"),)
+    freezer.thaw(gone)
+    with pytest.raises(PyruncError, match="unable to freeze"):
+        freezer.freeze(gone)
