@@ -9,7 +9,7 @@ import threading
 
 from pyrunc import log
 from pyrunc.errors import PyruncError
-from pyrunc.record import Record
+from pyrunc.record import Record, replaced
 from pyrunc.shim import protocol
 
 TYPE_CHECKING = False
@@ -20,13 +20,15 @@ _ANNOUNCED_SECONDS = 5.0  # a client that has been told that it may attach, and 
 
 
 class Attachment(Record):
-    """What the client wants. `multiplexed`: output in frames; never for a terminal."""
+    """What the client wants. `multiplexed`: output in frames; never for a terminal. `keeps_all`: of those who
+    came before the start, and so run the container: they hold it up rather than lose some of its output."""
 
     stdin: bool = False
     stdout: bool = False
     stderr: bool = False
     multiplexed: bool = False
     detach_keys: str = ""
+    keeps_all: bool = False
 
 
 class Waiting:
@@ -57,7 +59,7 @@ class Waiting:
 
     def add(self, id: str, fd: int, wanted: Attachment) -> None:
         with self._changed:
-            self._waiting.setdefault(id, []).append((os.dup(fd), wanted))
+            self._waiting.setdefault(id, []).append((os.dup(fd), replaced(wanted, keeps_all=True)))
 
     def hand_over(self, id: str, directory: str) -> None:
         """To the shim. One who has gone meanwhile is no reason not to start."""

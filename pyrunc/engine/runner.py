@@ -237,7 +237,7 @@ class Runner:
         self._bundles.unmake(container)
         self._store.snapshots.unmount(self._layout.rootfs(container.id))
         self._unsettled.discard(container.id)
-        state = self._containers.state(container)
+        state = self._containers.state(replaced(container, is_removing=False))
         if state.status == EXITED:
             if state.exit_code and not container.was_stopped:
                 log.debug(f"container {container.id} has ended with {state.exit_code}")
@@ -258,6 +258,8 @@ class Runner:
                     f'cannot remove container "{container.name}": container is {state.status}: '
                     f"{hint}stop the container before removing or force remove",
                 )
+            if state.is_running:
+                self._containers.publish(container, "kill", signal="9")
             self._remove(container, volumes=volumes)
 
     def _remove(self, container: Container, *, volumes: bool) -> None:

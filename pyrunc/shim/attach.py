@@ -1,9 +1,12 @@
 """Clients at a process: each gets its output, and may write to its input.
 
 A client is one duplex stream. What it doesn't read waits in the kernel, and then here. When that is more than
-a MiB the process is held up, as it would be by a terminal that is slow, but not for long: who hasn't taken
-all of it in two seconds has stopped reading, and is dropped. The process, its log and all other clients go
-on. The other way round a client waits: it is read no further while the process doesn't take its input.
+a MiB the process is held up, as it would be by a pipe that nobody empties. For whom it runs (`keeps_all`: the
+client that has started it, of an exec always) that lasts as long as it takes, so that not a byte is lost
+between a container and a slow `| less`. A client that came later doesn't own the process: if it takes
+nothing at all for ten seconds it is dropped, and the process, its log and all other clients go on. Who is
+slow, but goes on reading, loses nothing. The other way round a client waits: it is read no further while the
+process doesn't take its input.
 """
 
 from __future__ import annotations
@@ -21,20 +24,22 @@ if TYPE_CHECKING:
     from pyrunc.shim.streams import ProcessStreams
 
 WAITING_BYTES = 1 << 20
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 10.0
 _LIMIT_BYTES = 4 << 20  # what comes while the process is held up: pipes are not large
 _INPUT_BYTES = 64 << 10  # of input that waits for the process before clients are read no further
 _CONTROLS = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
 
 
 class Wishes(Record):
-    """What a client wants. `detach_keys`: the bytes that let it go; none: nothing does."""
+    """What a client wants. `detach_keys`: the bytes that let it go; none: nothing does. `keeps_all`: rather
+    than lose some output it holds the process up for good."""
 
     stdin: bool = False
     stdout: bool = True
     stderr: bool = True
     multiplexed: bool = False
     detach_keys: bytes = b""
+    keeps_all: bool = False
 
 
 def parse_detach_keys(text: str) -> bytes:
@@ -104,6 +109,7 @@ class Hub:
         self._loop, self._stdin_once, self._told = loop, stdin_once, told
         self._clients: list[Client] = []
         self._leaving: list[Writer] = []
+        self._left: Callable[[], object] | None = None
         self._streams: ProcessStreams | None = None
         self._patience: Timer | None = None
 
@@ -112,6 +118,10 @@ class Hub:
         """Some clients of a process that has ended have yet to take its last words."""
         self._leaving = [writer for writer in self._leaving if writer.fd >= 0]
         return bool(self._leaving)
+
+    def when_idle(self, left: Callable[[], object]) -> None:
+        """`left()` each time that a client has taken the last words, or gone."""
+        self._left = left
 
     def serve(self, streams: ProcessStreams) -> None:
         """From here on input goes there; clients that came before are read from now on."""
@@ -125,7 +135,7 @@ class Hub:
             duplicate(fd),
             limit_bytes=_LIMIT_BYTES,
             broken=lambda: self._drop(client),
-            drained=self._let_go_on,
+            drained=self._note_drained,
         )
         client = Client(wishes, output)
         client.input = Source(
@@ -145,25 +155,42 @@ class Hub:
                     client.output.write(bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data)
                 else:
                     client.output.write(data)
-        if self._patience is None and any(item.output.pending > WAITING_BYTES for item in self._clients):
+        if any(item.output.pending > WAITING_BYTES for item in self._clients):
             self._hold_up()
 
     def _hold_up(self) -> None:
-        slow = [client for client in self._clients if client.output.pending > WAITING_BYTES]
+        if self._streams is not None:
+            self._streams.pause_output()
+        if self._patience is None:
+            self._await_progress()
 
-        def lose_patience() -> None:
+    def _await_progress(self) -> None:
+        """Of those who may not hold the process up for good."""
+        taken = {
+            client: client.output.taken_bytes
+            for client in self._clients
+            if client.output.pending > WAITING_BYTES and not client.wishes.keeps_all
+        }
+
+        def judge() -> None:
             self._patience = None
-            for client in slow:
-                if client.output.pending:
+            for client, before in taken.items():
+                if client.output.taken_bytes == before:
                     self._drop(client)
             self._let_go_on()
 
-        if self._streams is not None:
-            self._streams.pause_output()
-        self._patience = self._loop.after(PATIENCE_SECONDS, lose_patience)
+        if taken:
+            self._patience = self._loop.after(PATIENCE_SECONDS, judge)
+
+    def _note_drained(self) -> None:
+        self._let_go_on()
+        if self._left is not None:
+            self._left()
 
     def _let_go_on(self) -> None:
         if any(client.output.pending > WAITING_BYTES for client in self._clients):
+            if self._patience is None:
+                self._await_progress()
             return
         if self._patience is not None:
             self._patience.cancel()
@@ -209,9 +236,11 @@ class Hub:
 
     def _drop(self, client: Client, why: str = "dropped") -> None:
         if client not in self._clients:
+            self._note_drained()
             return
         self._clients.remove(client)
         if client.input is not None:
             client.input.close()
         client.output.close()
         self._told(why)
+        self._let_go_on()

@@ -10,7 +10,6 @@ from pyrunc.errors import INTERNAL, PyruncError
 from pyrunc.files import read_all, write_all, write_atomically
 from pyrunc.kernel import signals, syscall
 from pyrunc.shim import memory, protocol, settings
-from pyrunc.shim.attach import PATIENCE_SECONDS
 from pyrunc.shim.container import Container
 from pyrunc.shim.execution import Tools
 from pyrunc.shim.loop import Loop
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 _OOM_SCORE = "-998"  # as containerd's shims: below everything that has not asked for better
 _LAST_ANSWERS_SECONDS = 0.05
+_LAST_EXECS_SECONDS = 2.0
 
 
 def begin(directory: str) -> settings.Settings:
@@ -114,15 +114,16 @@ class Shim:
         self.container = Container(self.tools, wanted, self._publish, self._finish)
         self.server = Server(self.container, self._end)
         self._failure: PyruncError | None = None
+        self._has_left = False
 
     def run(self) -> None:
-        path = f"{self.directory}/{protocol.PID_FILE}"
-        write_atomically(path, str(posix.getpid()).encode(), 0o600)
+        write_atomically(self._pid_path, str(posix.getpid()).encode(), 0o600)
         self.container.create(self._created)
         self.loop.run()
-        self.container.log.close()
-        self.server.close()
-        posix.unlink(path)
+
+    @property
+    def _pid_path(self) -> str:
+        return f"{self.directory}/{protocol.PID_FILE}"
 
     def _publish(self, event: str, more: dict[str, object]) -> None:
         self.server.publish(event, more)
@@ -181,20 +182,30 @@ class Shim:
         if self.server.is_deleting:
             return  # it ends when that is done
         self.server.publish("gone", {})
-        self._linger(PATIENCE_SECONDS)
+        self._linger(_LAST_EXECS_SECONDS)
 
     def _linger(self, seconds: float) -> None:
-        """Clients that still read what the container said last get the time for it, and executions that
-        ended with it the time to be told."""
+        """Executions that ended with the container get the time to be told."""
 
         def look() -> None:
-            is_busy = self.container.hub.is_busy or bool(self.server.sessions)
-            if self.server.is_deleting or (is_busy and seconds > 0):
+            if self.server.is_deleting or (self.server.sessions and seconds > 0):
                 self._linger(seconds - _LAST_ANSWERS_SECONDS)
-            else:
-                self.loop.stop()
+            elif not self._has_left:
+                self._leave()
 
         self.loop.after(_LAST_ANSWERS_SECONDS, look)
+
+    def _leave(self) -> None:
+        """Nothing is to be asked here any more, and another shim may take our place in the directory. What
+        the container said last goes to its readers, however slow they are."""
+        self._has_left = True
+        self.container.log.close()
+        self.server.close()
+        try:
+            posix.unlink(self._pid_path)
+        except FileNotFoundError:  # whoever began us has taken it away
+            pass
+        self.server.when_idle(self.loop.stop)
 
     def _report(self, error: Exception) -> None:
         """A bug of ours, or a disk that doesn't take what it should. The container goes on."""

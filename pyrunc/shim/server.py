@@ -13,6 +13,7 @@ from pyrunc.kernel import fds
 from pyrunc.kernel.signals import parse_signal
 from pyrunc.oci.node import Node
 from pyrunc.oci.state import format_time
+from pyrunc.record import replaced
 from pyrunc.shim import protocol
 from pyrunc.shim.attach import Hub, Wishes, parse_detach_keys
 from pyrunc.shim.execution import Execution
@@ -80,6 +81,7 @@ class Server:
         self.removed, self.is_deleting = removed, False
         self.sessions: dict[str, Session] = {}
         self.exec_codes: dict[str, int] = {}
+        self._leaving: list[Hub] = []
         self._numbers = 0
         self._connections: set[int] = set()
         self._subscribers: list[int] = []
@@ -124,6 +126,22 @@ class Server:
     def next_name(self) -> str:
         self._numbers += 1
         return f"{posix.getpid():x}-{self._numbers:x}"
+
+    def leave_to(self, hub: Hub) -> None:
+        """An exec has ended; its client may not have taken all of its output yet."""
+        self._leaving = [item for item in (*self._leaving, hub) if item.is_busy]
+
+    def when_idle(self, told: Callable[[], object]) -> None:
+        """Once nobody has any output to take of what has ended, perhaps now."""
+        hubs = [self.container.hub, *self._leaving]
+
+        def look() -> None:
+            if not any(hub.is_busy for hub in hubs):
+                told()
+
+        for hub in hubs:
+            hub.when_idle(look)
+        look()
 
     def subscribe(self, connection: int) -> None:
         self._subscribers.append(connection)
@@ -186,7 +204,7 @@ class Session:
         self.waiting: list[Callable[[int], object]] = []
         self._text = _read_process(request)
         terminal = Node(jsonio.loads(self._text, "process")).flag("terminal")
-        self._wishes = _wishes(request, terminal=terminal)
+        self._wishes = replaced(_wishes(request, terminal=terminal), keeps_all=True)
         self._path = f"{server.tools.directory}/process-{self.name}"
         self._execution: Execution | None = None
         self._direct = {name: request.take(name) for name in _STREAM_NAMES if name in request.descriptors}
@@ -260,6 +278,7 @@ class Session:
             return  # it has been told as one that did not begin
         if self._hub is not None:
             self._hub.end()
+            server.leave_to(self._hub)
         server.exec_codes[self.name] = code
         server.tools.loop.after(_KEPT_SECONDS, lambda: server.exec_codes.pop(self.name, None))
         for told in self.waiting:
@@ -366,6 +385,7 @@ def _wishes(request: Request, *, terminal: bool) -> Wishes:
         stderr=node.maybe_flag("stderr") is not False,
         multiplexed=node.flag("multiplexed") and not terminal,
         detach_keys=parse_detach_keys(node.text("detach_keys")),
+        keeps_all=node.flag("keeps_all"),
     )
 
 

@@ -107,6 +107,7 @@ class Writer:
         self._loop, self._limit_bytes = loop, limit_bytes
         self._broken, self._drained = broken, drained
         self._waiting = bytearray()
+        self.taken_bytes = 0  # by the other end, since the beginning
         self._ends = False
         self._is_watched = False
         if broken is not None:
@@ -156,7 +157,9 @@ class Writer:
         view = memoryview(data)
         try:
             while view:
-                view = view[posix.write(self.fd, view) :]
+                count = posix.write(self.fd, view)
+                self.taken_bytes += count
+                view = view[count:]
         except BlockingIOError:
             return view
         except OSError:  # EPIPE, EIO, ECONNRESET, ENOSPC: whatever it is, there is no reader any more

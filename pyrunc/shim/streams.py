@@ -89,7 +89,10 @@ class ProcessStreams:
             self.stdin.end()
 
     def pause_output(self) -> None:
-        """Read no more of it for now: the process waits when it has filled a pipe."""
+        """Read no more of it for now: the process waits when it has filled a pipe. Not of one that has ended,
+        for that is little, and would be lost."""
+        if self._ended is not None:
+            return
         for source in self._sources:
             source.pause()
 

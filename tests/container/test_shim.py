@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,31 @@ def test_a_client_that_does_not_read_stops_neither_the_container_nor_its_log(shi
     assert made.said() == wanted
     assert len(lazy.rest()) < len(wanted)  # it was dropped
     assert made.status["log_lost_lines"] == 0
+
+
+@pytest.mark.parametrize("keeps_all", [True, False])
+def test_a_slow_client_loses_nothing(shim, keeps_all):
+    made = shim("sh", "-c", "seq 1 400000", start=False).start()
+    slow, eager = made.attach(keeps_all=keeps_all), made.attach()
+    made.call("start")
+    wanted = "".join(f"{number}\n" for number in range(1, 400_001)).encode()
+    with ThreadPoolExecutor(1) as other:
+        all_of_it = other.submit(eager.rest)
+        time.sleep(3)
+        assert not all_of_it.done()  # it is held up, too
+        assert slow.rest() == wanted
+        assert all_of_it.result() == wanted
+    assert made.wait() == 0
+
+
+def test_the_last_words_wait_for_their_reader_and_the_shim_for_nobody_else(shim):
+    made = shim("sh", "-c", "seq 1 100000", start=False).start()
+    slow = made.attach()
+    made.call("start")
+    assert made.wait() == 0
+    made.until_gone()
+    assert made.pid == 0
+    assert slow.rest() == "".join(f"{number}\n" for number in range(1, 100_001)).encode()
 
 
 def test_a_client_that_types_faster_than_is_read_is_slowed_down(shim):

@@ -135,6 +135,16 @@ def test_events_are_told_and_kept(docker):
     assert "die 4" in actions
 
 
+def test_removal_by_force_is_told_as_an_end(docker):
+    docker.ok("run", "-d", "--name", "told", "--network", "none", IMAGE, "sleep", "1000")
+    since = str(time.time())
+    ended = docker.ok("rm", "-f", "told")
+    words = ("--since", since, "--until", str(int(time.time()) + 1), "--filter", "container=told")
+    told = docker.ok("events", *words, "--format", "{{.Action}} {{.Actor.Attributes.exitCode}}")
+    assert [line.split()[0] for line in told.splitlines()] == ["kill", "die", "destroy"]
+    assert "die 137" in told and ended == "told\n"
+
+
 def test_prune(docker):
     docker.ok("create", "--name", "box", IMAGE)
     docker.ok("volume", "create", "vol")

@@ -97,17 +97,55 @@ def test_a_signal_reaches_the_container(docker):
     process.stdout.close()
 
 
-def test_a_slow_reader_gets_all_of_it(docker):
+def popen(engine: Engine, *words: str) -> subprocess.Popen[bytes]:
     assert DOCKER is not None
-    script = "dd if=/dev/zero bs=64k count=48 2>/dev/null"
-    process = subprocess.Popen(
-        [DOCKER, "run", "--rm", "--network", "none", "--log-driver", "none", IMAGE, "sh", "-c", script],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={"DOCKER_HOST": f"unix://{docker.socket}", "HOME": str(docker.root)},
+    environment = {"DOCKER_HOST": f"unix://{engine.socket}", "HOME": str(engine.root)}
+    return subprocess.Popen(
+        [DOCKER, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     )  # fmt: skip
-    time.sleep(1)
+
+
+MANY = "dd if=/dev/zero bs=64k count=200 2>/dev/null"
+
+
+@pytest.mark.parametrize("count", [20, 200])
+def test_a_slow_reader_gets_all_of_it(docker, count):
+    """Of a container that has to wait for it, and of one that has ended long since."""
+    script = f"dd if=/dev/zero bs=64k count={count} 2>/dev/null"
+    words = ("run", "--rm", "--network", "none", "--log-driver", "none", IMAGE, "sh", "-c", script)
+    process = popen(docker, *words)
+    time.sleep(4)
     out, errors = process.communicate(timeout=20)
-    assert (process.returncode, len(out), errors) == (0, 48 << 16, b"")
+    assert (process.returncode, len(out), errors) == (0, count << 16, b"")
+
+
+def test_a_slow_reader_of_exec_gets_all_of_it(docker):
+    docker.ok("run", "-d", "--name", "box", "--network", "none", IMAGE, "sleep", "1000")
+    process = popen(docker, "exec", "box", "sh", "-c", MANY)
+    time.sleep(4)
+    out, errors = process.communicate(timeout=20)
+    assert (process.returncode, len(out), errors) == (0, 200 << 16, b"")
+
+
+def test_who_stops_reading_keeps_nobody_from_removing_the_container(docker):
+    process = popen(docker, "run", "--name", "box", "--network", "none", IMAGE, "sh", "-c", MANY)
+    until(lambda: docker.docker("top", "box").returncode == 0, "it runs")
+    docker.ok("rm", "-f", "box")
+    assert docker.ok("ps", "-aq") == ""
+    docker.ok("run", "--rm", "--name", "box", "--network", "none", IMAGE, "true")
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 137
+    assert 0 < len(out) < 200 << 16
+
+
+def test_who_stops_reading_and_goes_lets_the_container_go_on(docker):
+    process = popen(docker, "run", "--name", "box", "--network", "none", IMAGE, "sh", "-c", MANY)
+    until(lambda: docker.docker("top", "box").returncode == 0, "it runs")
+    time.sleep(0.5)
+    assert docker.inspect("box")["State"]["Running"]
+    process.kill()
+    process.communicate()
+    assert docker.ok("wait", "box") == "0\n"
 
 
 @pytest.mark.parametrize("follow", [True, False])
