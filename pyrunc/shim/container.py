@@ -72,6 +72,7 @@ class Container:
         self._delay = 0.0
         self._is_stopped_by_hand = False
         self._restarts_by_hand = False
+        self._did_not_start = False  # `exit_code` says why: the end of its process has nothing to add
         self._start_in_flight = self._is_created_anew = False
         self._ended_early: Child | None = None
         self._ending: list[Told] = []  # to be told of the next end, restart or not
@@ -170,10 +171,10 @@ class Container:
         self._start_in_flight = False
         if outcome.error is not None:
             self.status.update(error=str(outcome.error), exit_code=code_of(outcome.error))
-            self._is_stopped_by_hand = True
+            self._is_stopped_by_hand = self._did_not_start = True
             self.signal(_SIGKILL)
         else:
-            self._began = monotonic()
+            self._began, self._did_not_start = monotonic(), False
             changes: dict[str, Any] = {"started_at": format_time(time_ns()), "error": "", "finished_at": ""}
             if self.settings.health is not None and self._ended_early is None:
                 self._monitor = Monitor(
@@ -214,7 +215,7 @@ class Container:
         self.streams = None
         self.hub.end()
         self.log.end()
-        had_no_life = bool(self.status["error"]) or (
+        had_no_life = self._did_not_start or (
             self.status["status"] == CREATED and self.status["finished_at"] != ""
         )  # it was not executed, or was to be stopped before: what was told last stays
         code = self.status["exit_code"] if had_no_life else child.exit_code
@@ -289,6 +290,7 @@ class Container:
 
     def _give_up(self, error: PyruncError) -> None:
         self.status.update(error=str(error), exit_code=code_of(error), status=STOPPED)
+        self._did_not_start = True
         for told in (self._starting, self._ending):
             for item in told:
                 item(error)

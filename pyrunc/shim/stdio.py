@@ -12,7 +12,7 @@ Each owns its descriptor, makes it non-blocking and closes it. A reader that is 
 from __future__ import annotations
 
 import posix
-from errno import EIO
+from errno import ECONNRESET, EIO
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 
 from pyrunc.kernel import syscall
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from pyrunc.shim.loop import Loop
 
+# What a pty's master says when the last slave is closed, and a socket whose peer has left with output unread
+_ENDS = (EIO, ECONNRESET)
 CHUNK_BYTES = 15 << 10  # less than a piece of a log (shim.logs), and so most of its lines are whole
 
 
@@ -33,7 +35,7 @@ def duplicate(fd: int) -> int:
 
 
 class Source:
-    """The reading end of a pipe or fifo, or a pty's master. `deliver(data)` gets each chunk."""
+    """The reading end of a pipe, a fifo or a socket, or a pty's master. `deliver(data)` gets each chunk."""
 
     def __init__(
         self, loop: Loop, fd: int, deliver: Callable[[bytes], object], ended: Callable[[], object]
@@ -77,7 +79,7 @@ class Source:
         except BlockingIOError:
             return False
         except OSError as error:
-            if error.errno != EIO:  # what the master of a pty says when the last slave is closed
+            if error.errno not in _ENDS:
                 raise
             data = b""
         if data:

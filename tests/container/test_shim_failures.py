@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -200,6 +202,23 @@ def test_a_terminal_that_goes_takes_only_its_client(shim, runtime, bundle):
     again = made.attach(stdin=True)
     again.type(b"exit 2\n")
     assert made.wait() == 2
+
+
+def test_what_the_shim_could_not_do_does_not_change_how_the_container_ended(shim):
+    made = shim("sh", "-c", "read line; exit 6", open_stdin=True).start()
+    client = made.attach(stdin=True)
+    asking = protocol.Connection(str(made.directory))
+    asking.call("status")
+    before = resource.prlimit(made.pid, resource.RLIMIT_NOFILE)  # EMFILE, 24, is what it meets next
+    resource.prlimit(made.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as knocking:
+        knocking.connect(str(made.directory / "shim.sock"))
+        until(lambda: "OSError(24" in asking.call("status")["status"]["error"], "it is told")
+        resource.prlimit(made.pid, resource.RLIMIT_NOFILE, before)
+    asking.close()
+    client.type(b"go\n")
+    assert made.wait() == 6
+    assert "OSError(24" in made.status["error"]
 
 
 def test_rubbish_on_the_socket(shim):

@@ -249,6 +249,22 @@ def test_the_master_of_a_terminal_ends_with_its_last_slave():
     assert run_apart(play, 0) == (b"last words", True)
 
 
+def test_a_peer_that_left_something_unread_is_the_end():
+    """It has closed its socket with output in it: a read says ECONNRESET then."""
+
+    def play() -> tuple[bytes, bool]:
+        loop = Loop()
+        ours, theirs = socket.socketpair()
+        heard = bytearray()
+        source = Source(loop, ours.detach(), heard.extend, loop.stop)
+        os.write(source.fd, b"never read")
+        theirs.close()
+        spin(loop)
+        return bytes(heard), source.fd == -1
+
+    assert run_apart(play, 0) == (b"", True)
+
+
 def test_a_console_socket_takes_one_terminal_however_long_its_path(tmp_path):
     directory = tmp_path / ("d" * 100) / ("e" * 100)
     directory.mkdir(parents=True)
