@@ -54,6 +54,7 @@ test-v2:
 else
 test-v2: private $(VENV)/.done
 	tools/need busybox-static criu iproute2 libseccomp2 procps strace uidmap
+	tools/unpack secilc
 	$(VENV)/bin/python tools/test-v2 $(V2VM) $(PRIVATE)/bin/pyrunc $(ARGS)
 endif
 

@@ -36,7 +36,6 @@ _ENTRIES = {"/linux/timeOffsets": ("monotonic", "boottime")}
 _NO_RESCTRL = "no machine of ours has resctrl: tests of the plan, and of the files on a tree made for it"
 _NO_RDMA = "no machine of ours has an RDMA device, without which the kernel refuses it: tests of the plan"
 _NO_WEIGHTS = "no disk of ours has a scheduler with weights: tests of the plan"
-_NO_SELINUX = "no machine of ours has a policy of SELinux: tests of the plan"
 _NO_CFQ = "went from the kernel with the CFQ scheduler in 5.0: tests of the plan"
 _OBSOLETE = "ignored: runtime-spec 1.3 has enableMonitoring instead"
 _WINDOWS = "says something to Windows alone"
@@ -44,8 +43,6 @@ IGNORED = (_OBSOLETE, _WINDOWS)
 REASONS = {
     "/process/commandLine": _WINDOWS,
     "/process/user/username": _WINDOWS,
-    "/process/selinuxLabel": _NO_SELINUX,
-    "/linux/mountLabel": _NO_SELINUX,
     "/linux/resources/blockIO/leafWeight": _NO_CFQ,
     "/linux/resources/blockIO/weightDevice/": _NO_WEIGHTS,
     "/linux/resources/rdma/": _NO_RDMA,
@@ -66,6 +63,8 @@ REMARKS = {
     "/mounts/*/options=dest-nofollow": "crun's",
     "/mounts/*/options=remount": "ignored, as mount(8) has nothing to change yet",
     "/process/apparmorProfile": "tested where AppArmor is on: in a virtual machine booted so",
+    "/process/selinuxLabel": "tested where SELinux is on: in a virtual machine booted so",
+    "/linux/mountLabel": "tested where SELinux is on: in a virtual machine booted so",
     "/process/capabilities/bounding": "one that cannot be given is left out, with a warning",
     "/process/scheduler/policy=SCHED_ISO": "no kernel has it: its EINVAL is the error",
     "/linux/seccomp/defaultAction=SCMP_ACT_NOTIFY": "refused, as by runc: no listener could be handed over",

@@ -58,9 +58,9 @@ MANAGER = os.environ.get("PYRUNC_TEST_CGROUP_MANAGER", "cgroupfs")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 needs_cgroup1 = pytest.mark.skipif(not CGROUP1, reason="this host has no cgroup v1")
 needs_cgroup2 = pytest.mark.skipif(not PURE_CGROUP2, reason="the controllers of this host are in cgroup v1")
-_HAS_SYSTEMD = os.path.isdir("/run/systemd/system")
-needs_systemd = pytest.mark.skipif(not _HAS_SYSTEMD, reason="systemd isn't the init here")
-without_systemd = pytest.mark.skipif(_HAS_SYSTEMD, reason="systemd is the init here")
+HAS_SYSTEMD = os.path.isdir("/run/systemd/system")
+needs_systemd = pytest.mark.skipif(not HAS_SYSTEMD, reason="systemd isn't the init here")
+without_systemd = pytest.mark.skipif(HAS_SYSTEMD, reason="systemd is the init here")
 needs_cgroupfs = pytest.mark.skipif(
     MANAGER != "cgroupfs", reason="of cgroups that the runtime makes itself: systemd has names of its own"
 )
