@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import leaks
+from support import host, leaks
 
-from conformance.clauses import SUITES, Deviation, load_clauses, load_deviations, reason_for
+from conformance.clauses import HOSTS, SUITES, Deviation, load_clauses, load_deviations, reason_for
 from conformance.subjects import OPTIONS, NoSubject, identify
 from conformance.verdicts import Result, Subject, outcome_of
 
@@ -122,7 +122,8 @@ def _result(item: pytest.Item, reports: dict[str, pytest.TestReport]) -> Result:
     test = _test_name(item)
     bad = next((report for report in reports.values() if report.failed), None)
     skip = next((report for report in reports.values() if report.skipped), None)
-    known = reason_for(item.config.stash[_deviations], subject.name, subject.version, test)
+    here = HOSTS[host.PURE_CGROUP2]
+    known = reason_for(item.config.stash[_deviations], subject.name, subject.version, test, here)
     reason = known or ""
     if skip is not None and isinstance(skip.longrepr, tuple):
         reason = skip.longrepr[2].removeprefix("Skipped: ")

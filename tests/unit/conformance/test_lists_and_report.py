@@ -63,7 +63,7 @@ def test_every_deviation_is_of_a_test_that_exists():
     }
     deviations = load_deviations()
     assert {deviation.test.partition("[")[0] for deviation in deviations} <= names
-    assert len({(d.runtime, d.test, d.before) for d in deviations}) == len(deviations)
+    assert len({(d.runtime, d.test, d.before, d.on) for d in deviations}) == len(deviations)
 
 
 def test_the_suite_imports_nothing_of_pyrunc():
@@ -90,12 +90,21 @@ def test_a_list_that_is_wrong_is_refused(text, complaint):
         parse_clauses(text)
 
 
+def test_a_deviation_may_be_of_one_kind_of_host():
+    text = '[[deviation]]\nruntime = "r"\ntest = "t::x"\nreason = "why"\non = "cgroup v1"'
+    deviations = parse_deviations(text)
+    assert reason_for(deviations, "r", "1", "t::x", "cgroup v1") == "why"
+    assert reason_for(deviations, "r", "1", "t::x", "cgroup v2") is None
+    with pytest.raises(BadList, match="on is none of"):
+        parse_deviations(text.replace("v1", "v3"))
+
+
 def test_a_deviation_is_of_a_runtime_and_ends_with_a_version():
     text = '[[deviation]]\nruntime = "r"\ntest = "t::x"\nreason = "why"\nbefore = "1.2"'
     deviations = parse_deviations(text)
-    assert reason_for(deviations, "r", "1.1.5+ds1", "t::x") == "why"
-    assert reason_for(deviations, "r", "1.2.0", "t::x") is None
-    assert reason_for(deviations, "s", "1.1.5", "t::x") is None
+    assert reason_for(deviations, "r", "1.1.5+ds1", "t::x", "cgroup v2") == "why"
+    assert reason_for(deviations, "r", "1.2.0", "t::x", "cgroup v2") is None
+    assert reason_for(deviations, "s", "1.1.5", "t::x", "cgroup v2") is None
     with pytest.raises(BadList, match="no reason"):
         parse_deviations(text.replace("why", " "))
 
