@@ -17,6 +17,7 @@ from pyrunc.kernel.const import O_PATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
 
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 _MAXIMUM_LINKS = 40
+_NEW_DIRECTORY = O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
 def components(path: str) -> list[str]:
@@ -57,7 +58,24 @@ def make_directories(root_fd: int, path: str, mode: int = 0o755) -> int:
         return open_inside(root_fd, path, O_PATH | posix.O_DIRECTORY)
     except FileNotFoundError:
         pass
-    return _make(root_fd, components(path), mode, 0)
+    parts = components(path)
+    made = _make_last(root_fd, parts, mode) if parts and ".." not in parts else -1
+    return made if made >= 0 else _make(root_fd, parts, mode, 0)
+
+
+def _make_last(root_fd: int, parts: list[str], mode: int) -> int:
+    """The usual case, in a fifth of the calls: all is there but the last. -1 where more has to be made."""
+    try:
+        parent = open_inside(root_fd, "/".join(parts[:-1]) or ".", O_PATH | posix.O_DIRECTORY)
+    except FileNotFoundError:
+        return -1
+    try:
+        posix.mkdir(parts[-1], mode, dir_fd=parent)
+        return posix.open(parts[-1], _NEW_DIRECTORY, dir_fd=parent)
+    except FileExistsError:  # a dangling symlink, or a directory that was made meanwhile
+        return -1
+    finally:
+        posix.close(parent)
 
 
 def _make(root_fd: int, parts: list[str], mode: int, links: int) -> int:

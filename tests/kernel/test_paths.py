@@ -121,6 +121,18 @@ def test_missing_directories_are_made(root, root_fd):
     assert stat.S_IMODE((root / "one/two").stat().st_mode) == 0o750
 
 
+def test_one_missing_directory_is_made_in_a_parent_behind_a_link(root, root_fd):
+    (root / "there").mkdir()
+    (root / "way").symlink_to("/there")
+    fd = paths.make_directories(root_fd, "/way/new", 0o700)
+    assert os.readlink(f"/proc/self/fd/{fd}") == str(root / "there/new")
+    assert stat.S_IMODE(os.stat(fd).st_mode) == 0o700
+    os.close(fd)
+    empty = paths.make_directories(root_fd, "")
+    assert os.readlink(f"/proc/self/fd/{empty}") == str(root)
+    os.close(empty)
+
+
 def test_a_directory_that_is_there_is_opened_and_nothing_changed(root, root_fd):
     (root / "inner").chmod(0o711)
     assert name_of(paths.make_directories(root_fd, "/inner/deep")) == str(root / "inner/deep")
