@@ -25,10 +25,13 @@ def clone_tree(
     flags = OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0) | (0 if follow else AT_SYMLINK_NOFOLLOW)
     tree = syscall.open_tree(AT_FDCWD, source, flags)
     try:
-        if set_flags or clear_flags:
-            syscall.mount_setattr(tree, recursive=False, attr_set=set_flags, attr_clear=clear_flags)
-        if propagation:
-            syscall.mount_setattr(tree, recursive=recursive, propagation=propagation)
+        with_flags = 0 if recursive else propagation  # then one call does both
+        if set_flags or clear_flags or with_flags:
+            syscall.mount_setattr(
+                tree, recursive=False, attr_set=set_flags, attr_clear=clear_flags, propagation=with_flags
+            )
+        if propagation and recursive:
+            syscall.mount_setattr(tree, recursive=True, propagation=propagation)
     except OSError:
         posix.close(tree)
         raise
