@@ -9,15 +9,14 @@ nowhere (CVE-2021-30465, CVE-2024-45310). Callers go on with the descriptor, nev
 from __future__ import annotations
 
 import posix
-from errno import EEXIST, ELOOP, ENOENT, ENOTDIR
-from stat import S_ISDIR
+from errno import EEXIST, EINVAL, ELOOP, ENOENT
 
 from pyrunc.kernel import syscall
 from pyrunc.kernel.const import O_PATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
 
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 _MAXIMUM_LINKS = 40
-_NEW_DIRECTORY = O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+_MAXIMUM_TURNS = 8192  # twice a path's names and more: who is not there then has met with a race
 
 
 def components(path: str) -> list[str]:
@@ -54,64 +53,40 @@ def open_link_itself(root_fd: int, path: str) -> int:
 def make_directories(root_fd: int, path: str, mode: int = 0o755) -> int:
     """Open the directory `path` below `root_fd` (O_PATH), making what is missing. Dangling symlinks on the
     way are made good inside the root, as runc does. Raises OSError."""
-    try:
-        return open_inside(root_fd, path, O_PATH | posix.O_DIRECTORY)
-    except FileNotFoundError:
-        pass
     parts = components(path)
-    made = _make_last(root_fd, parts, mode) if parts and ".." not in parts else -1
-    return made if made >= 0 else _make(root_fd, parts, mode, 0)
-
-
-def _make_last(root_fd: int, parts: list[str], mode: int) -> int:
-    """The usual case, in a fifth of the calls: all is there but the last. -1 where more has to be made."""
-    try:
-        parent = open_inside(root_fd, "/".join(parts[:-1]) or ".", O_PATH | posix.O_DIRECTORY)
-    except FileNotFoundError:
-        return -1
-    try:
-        posix.mkdir(parts[-1], mode, dir_fd=parent)
-        return posix.open(parts[-1], _NEW_DIRECTORY, dir_fd=parent)
-    except FileExistsError:  # a dangling symlink, or a directory that was made meanwhile
-        return -1
-    finally:
-        posix.close(parent)
-
-
-def _make(root_fd: int, parts: list[str], mode: int, links: int) -> int:
-    """Walk `parts` from the root; `done` is what has been resolved, as a path without symlinks."""
-    done: list[str] = []
-    for index, part in enumerate(parts):
-        if part == "..":
-            del done[-1:]
-            continue
-        parent = open_inside(root_fd, "/".join(done) or ".", O_PATH | posix.O_DIRECTORY)
+    missing: list[str] = []
+    for _ in range(_MAXIMUM_TURNS):
         try:
-            target = _make_one(parent, part, mode)
+            found = open_inside(root_fd, "/".join(parts) or ".", O_PATH | posix.O_DIRECTORY)
+        except FileNotFoundError:
+            missing.append(parts.pop())
+            continue
+        if not missing:
+            return found
+        name = missing.pop()
+        try:
+            target = None if name == ".." else _make_one(found, name, mode)
         finally:
-            posix.close(parent)
-        if target is not None:
-            if links >= _MAXIMUM_LINKS:
-                raise OSError(ELOOP, "openat2", part)
-            before = [] if target.startswith("/") else done
-            return _make(root_fd, before + components(target) + parts[index + 1 :], mode, links + 1)
-        done.append(part)
-    return open_inside(root_fd, "/".join(done) or ".", O_PATH | posix.O_DIRECTORY)
+            posix.close(found)
+        if target is None:
+            parts.append(name)
+        else:
+            before = [] if target.startswith("/") else parts
+            parts, missing = [*before, *components(target), *reversed(missing)], []
+    raise OSError(ELOOP, "openat2", path)
 
 
 def _make_one(parent: int, name: str, mode: int) -> str | None:
     """Make the directory `name` unless it is there. A symlink is not followed: returns where it points."""
     try:
         posix.mkdir(name, mode, dir_fd=parent)
-        return None
     except FileExistsError:
-        pass
-    try:
-        return posix.readlink(name, dir_fd=parent)
-    except OSError:  # EINVAL: it is no symlink
-        if not S_ISDIR(posix.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            raise OSError(ENOTDIR, "mkdirat", name) from None
-        return None
+        try:
+            return posix.readlink(name, dir_fd=parent)
+        except OSError as error:
+            if error.errno != EINVAL:  # else it was made meanwhile
+                raise
+    return None
 
 
 def split(path: str) -> tuple[str, str]:
