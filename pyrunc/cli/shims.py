@@ -57,9 +57,9 @@ def launch(settings: Settings, given: dict[str, Any], *, starts: bool) -> None:
     with doing("make the shim's directory", directory):
         _make_directories(directory)
     try:
-        write_atomically(
-            f"{directory}/{protocol.SETTINGS_FILE}", jsonio.dumps(document).encode("utf-8", "surrogateescape")
-        )
+        path = f"{directory}/{protocol.SETTINGS_FILE}"
+        with doing("write the shim's settings", path):
+            write_atomically(path, jsonio.dumps(document).encode("utf-8", "surrogateescape"))
         # Begun anew, and not forked: what `run` has imported is of no use to a shim.
         protocol.start(directory, own_words(), "/proc/self/exe")
     except BaseException:

@@ -14,6 +14,7 @@ from pyrunc import log
 from pyrunc.child import channel, steps
 from pyrunc.child.context import Child
 from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError, describe_errno, doing
+from pyrunc.files import write_all
 from pyrunc.kernel import const as c
 from pyrunc.kernel import fds, syscall
 from pyrunc.kernel.procfs import read_stat
@@ -101,7 +102,7 @@ def _make_stub(image: bytes) -> int:
             raise PyruncError.from_errno(error.errno or 0, "make the stub") from error
         fd = posix.memfd_create("stub", flags)
     with doing("make the stub"):
-        posix.write(fd, image)
+        write_all(fd, image)  # of a low RLIMIT_FSIZE the kernel says nothing before it is reached
     return fd
 
 
@@ -249,7 +250,7 @@ def _tell(born: Born, point: str, host: Host) -> None:
             return
         fd = posix.memfd_create("pyrunc-state", c.MFD_CLOEXEC)
         try:
-            posix.write(fd, host.state_json("creating", is_inside=True))
+            write_all(fd, host.state_json("creating", is_inside=True))
             fds.send(born.channel, channel.POINTS[point], (fd,))
         finally:
             posix.close(fd)

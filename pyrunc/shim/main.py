@@ -75,6 +75,9 @@ def _serve(directory: str, wanted: settings.Settings, ready: int) -> NoReturn:
         code = 0
     except PyruncError as error:
         _tell(ready, protocol.encode_error(error))
+    except OSError as error:
+        where = str(error.filename or directory)
+        _tell(ready, protocol.encode_error(PyruncError.from_errno(error.errno or 0, "begin the shim", where)))
     except Exception as error:
         _tell(ready, protocol.encode_error(PyruncError(INTERNAL, "internal error", "shim", repr(error))))
     finally:

@@ -61,6 +61,7 @@ def campaign(runtime: Runtime, bundle: Bundle, before: Callable[[], object], *ar
             require_mended(runtime, bundle, fault)
         except AssertionError as problem:
             problems.append(f"{fault}: {problem}")
+    print(f"{tried} crash points, {len(problems)} of them wrong")
     assert not problems, f"{len(problems)} of {tried}:\n" + "\n".join(problems)
     assert tried > 3
 
