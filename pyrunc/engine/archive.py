@@ -29,7 +29,7 @@ from pyrunc.shim import protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from pyrunc.engine.containers import Containers
@@ -215,16 +215,9 @@ class Archive:
         """Without the mountpoints that the runtime has made for what a container gets anyway."""
         container = self._containers.find(text)
         ours = {*_MOUNTPOINTS, *(mount.destination for mount in container.mounts)}
-        found = [
-            change
-            for change in changes(self._store, container.id)
-            if change.path not in ours and not change.path.startswith(("/dev/", "/proc/", "/sys/"))
-        ]
-        return tuple(
-            change
-            for change in found
-            if change.path != "/etc" or any(other.path.startswith("/etc/") for other in found)
-        )
+        found = changes(self._store, container.id)
+        hidden = _made_for(found, ours)
+        return tuple(change for change in found if change.path not in hidden)
 
     def commit(
         self,
@@ -233,7 +226,7 @@ class Archive:
         reference: str,
         comment: str,
         author: str,
-        changes: tuple[str, ...],
+        instructions: tuple[str, ...],
         config: dict[str, Any],
         pauses: bool,
     ) -> Image:
@@ -251,15 +244,28 @@ class Archive:
             reference=reference,
             author=author,
             comment=comment,
-            changes=changes,
+            changes=instructions,
         )
         with ExitStack() as held:
             if pauses and self._containers.state(container).status == "running":
                 protocol.call(directory, "pause")
                 held.callback(protocol.call, directory, "resume")
-            made = commit(self._store, container.id, options)
+            hidden = _made_for(changes(self._store, container.id), {*_MOUNTPOINTS})
+            made = commit(self._store, container.id, options, hidden)
         self._containers.publish(container, "commit", comment=comment, imageID=made.id, imageRef=reference)
         return made
+
+
+def _made_for(found: Iterable[Change], mountpoints: set[str]) -> frozenset[str]:
+    """Names that are there for the mounts alone; /etc with them, if nothing else was changed there."""
+    hidden: set[str] = {"/etc"}
+    shown: set[str] = set()
+    for path in (change.path for change in found):
+        is_ours = path in mountpoints or path.startswith(("/dev/", "/proc/", "/sys/"))
+        (hidden if is_ours else shown).add(path)
+    if any(path.startswith("/etc/") for path in shown):
+        hidden.discard("/etc")
+    return frozenset(hidden)
 
 
 _SETTINGS = (

@@ -1,4 +1,5 @@
-"""Networks of a container that is there already: connected and disconnected, while it runs or not."""
+"""Networks of a container that is there already: connected and disconnected, while it runs or not, and told
+of its new name."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pyrunc.engine.bundle import Bundles
     from pyrunc.engine.containers import Containers
     from pyrunc.engine.endpoints import Endpoints
+    from pyrunc.engine.layout import Layout
     from pyrunc.engine.locks import Locks
     from pyrunc.engine.model import Container
     from pyrunc.engine.networks import Networks
@@ -19,9 +21,15 @@ if TYPE_CHECKING:
 
 class Connections:
     def __init__(
-        self, locks: Locks, containers: Containers, networks: Networks, endpoints: Endpoints, bundles: Bundles
+        self,
+        layout: Layout,
+        locks: Locks,
+        containers: Containers,
+        networks: Networks,
+        endpoints: Endpoints,
+        bundles: Bundles,
     ) -> None:
-        self._locks, self._containers = locks, containers
+        self._layout, self._locks, self._containers = layout, locks, containers
         self._networks, self._endpoints, self._bundles = networks, endpoints, bundles
 
     def connect(self, network: str, text: str, wish: dict[str, Any]) -> None:
@@ -37,8 +45,17 @@ class Connections:
                 )
             changed = replaced(container, networks={**container.networks, found.name: wish})
             self._endpoints.connect(changed, found, wish)
+            self._endpoints.hand_over_ports(id, self._layout.container(id))
             self._containers.update(changed)
             self._rewrite_hosts(changed)
+
+    def rename(self, text: str, name: str) -> None:
+        """Raises PyruncError NOT_FOUND, INVALID, CONFLICT."""
+        container = self._containers.find(text)
+        with self._locks.holding(container.id):
+            container = self._containers.find(container.id)
+            renamed = self._containers.rename(container.id, name)
+            self._endpoints.rename(renamed, container.name)
 
     def _is_on(self, container: Container, id: str) -> bool:
         return any(network.id == id for network, _ in self._endpoints.of_container(container.id))

@@ -10,13 +10,13 @@ import secrets
 import threading
 from contextlib import ExitStack
 
-from pyrunc import log
 from pyrunc.engine.model import to_document
 from pyrunc.engine.networks import HOST, NULL, Network, network_from
 from pyrunc.errors import CONFLICT, DENIED, INVALID, PyruncError
 from pyrunc.network import ipam, plan, ports, sandbox, wiring
 from pyrunc.network.model import DNS_ADDRESS, Attachment, Endpoint, PortBinding, PortRequest, Sandbox, Site
 from pyrunc.record import Record, replaced
+from pyrunc.shim import protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pyrunc.engine.model import Container
     from pyrunc.engine.networks import Networks
     from pyrunc.engine.settings import Settings
+
+
+_FDS_AT_ONCE = 16
 
 
 class Place(Record):
@@ -155,6 +158,27 @@ class Endpoints:
                 )
             for word in dict.fromkeys((alias.rpartition("/")[2] or other.name, other.name, other.short_id)):
                 yield f"{word}:{addresses[0]}"
+
+    def hand_over_ports(self, id: str, directory: str) -> None:
+        """The sockets that hold its published ports, to its shim, which is there as long as the container.
+        Raises PyruncError."""
+        held = self._held.pop(id, None)
+        if held is None:
+            return
+        with held:
+            fds = held.descriptors
+            for first in range(0, len(fds), _FDS_AT_ONCE):
+                some = fds[first : first + _FDS_AT_ONCE]
+                protocol.call(directory, "hold", {f"port{number}": fd for number, fd in enumerate(some)})
+
+    def rename(self, container: Container, old: str) -> None:
+        """Of a container that is found by its name. Under its lock."""
+        for network, endpoint in self.of_container(container.id):
+            names = tuple(container.name if name == old else name for name in endpoint.names)
+            renamed = replaced(endpoint, names=names)
+            self._put(renamed)
+            assert network.wire is not None
+            wiring.rename(self._site, Attachment(network=network.wire, endpoint=renamed))
 
     def leave(self, container: Container) -> None:
         """All that `join` made, or half made."""
@@ -313,12 +337,6 @@ class Endpoints:
             if self.namespace(container.id)
         ]
         wiring.reconcile(self._site, [wire for wire in wires if wire is not None], sandboxes)
-        for container in running:
-            bindings = [port for _, endpoint in self.of_container(container.id) for port in endpoint.ports]
-            if bindings:
-                self._held[container.id], lost = wiring.hold_ports(bindings)
-                for port in lost:
-                    log.warning(f"container {container.id}: port {port.host_port} is held by another program")
 
     def _publish(self, network: Network, action: str, container: Container) -> None:
         self._bus.publish(

@@ -108,7 +108,9 @@ class Engine:
             self.store, self.containers, self.images, self.networks, self.endpoints, self.runner
         )
 
-        self.connections = Connections(self.locks, self.containers, self.networks, self.endpoints, bundles)
+        self.connections = Connections(
+            layout, self.locks, self.containers, self.networks, self.endpoints, bundles
+        )
         self.archive = Archive(layout, self.store, self.locks, self.containers)
         self.observer = Observer(layout, self.bus, self.containers)
         self.system = System(layout, settings, self.containers, self.images)

@@ -125,6 +125,7 @@ class Runner:
             self._shims.start(directory)
             self._unsettled.add(container.id)
             undo.callback(self._unsettled.discard, container.id)
+            self._endpoints.hand_over_ports(container.id, directory)
             self._watch.add(container.id, directory)
             self._waiting.hand_over(container.id, directory)
             protocol.call(directory, "start")

@@ -39,12 +39,16 @@ def changes(store: Store, key: str) -> tuple[Change, ...]:
         )
 
 
-def write_layer_tar(store: Store, key: str, write: Callable[[bytes], object]) -> bool:
-    """The changes as a layer: what is new or other, and whiteouts for what is gone. Whether there were
-    any."""
+def write_layer_tar(
+    store: Store, key: str, write: Callable[[bytes], object], without: frozenset[str] = frozenset()
+) -> bool:
+    """The changes as a layer: what is new or other, and whiteouts for what is gone, but for the names
+    `without`. Whether there were any."""
     writer, any_changes = Writer(write), False
     with doing("pack snapshot", key), ExitStack() as held:
         for kind, parent, last, name, found in _directory(*_roots(store, key, held)):
+            if "/" + os.fsdecode(name) in without:
+                continue
             any_changes = True
             if kind == "D":
                 before, slash, gone = name.rpartition(b"/")

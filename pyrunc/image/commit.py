@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 _DOCKER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 
-def commit(store: Store, key: str, options: CommitOptions) -> Image:
-    """Of the active snapshot `key`; whoever runs in it should be paused. Raises NOT_FOUND, INVALID."""
+def commit(store: Store, key: str, options: CommitOptions, without: frozenset[str] = frozenset()) -> Image:
+    """Of the active snapshot `key`; whoever runs in it should be paused. `without`: names, as `changes` has
+    them, that are no part of it. Raises NOT_FOUND, INVALID."""
     if options.reference:
         parse_reference(options.reference)
     base = find_image(store, options.image_id) if options.image_id else None
@@ -34,7 +35,7 @@ def commit(store: Store, key: str, options: CommitOptions) -> Image:
     with store.lease() as lease:
         with store.draft() as draft:
             packer = Packer(draft)
-            changed = write_layer_tar(store, key, packer.write)
+            changed = write_layer_tar(store, key, packer.write, without)
             blob = packer.finish(lease) if changed else None
         layers = base.manifest.layers if base else ()
         lease.keep([layer.digest for layer in layers])

@@ -5,8 +5,8 @@ whatever process asks. The rules come before any listening socket, so that nobod
 container by binding the port later. And a bound socket of ours holds the port: without it a program that
 binds it would believe to listen and never hear anything; with it, it is told EADDRINUSE. The socket only
 binds: it does not listen, and without SO_REUSEADDR nobody can bind beside it. Whoever runs as long as the
-container does has to hold the sockets: `Held.detach` gives their descriptors to be inherited by it. A longer
-range than `_HELD` is tried and let go, since each socket is a descriptor.
+container does has to hold the sockets: `Held.descriptors` are for being passed to it. A longer range than
+`_HELD` is tried and let go, since each socket is a descriptor.
 """
 
 from __future__ import annotations
@@ -46,11 +46,10 @@ class Held:
         while self.sockets:
             self.sockets.pop().close()
 
-    def detach(self) -> list[int]:
-        """Their descriptors, close-on-exec, which are the caller's from now on."""
-        descriptors = [item.detach() for item in self.sockets]
-        self.sockets.clear()
-        return descriptors
+    @property
+    def descriptors(self) -> list[int]:
+        """Theirs, which stay ours."""
+        return [item.fileno() for item in self.sockets]
 
     def __enter__(self) -> Held:
         return self
@@ -106,21 +105,6 @@ def choose(
         held.close()
         raise
     return tuple(bindings), held
-
-
-def hold(bindings: Iterable[PortBinding]) -> tuple[Held, tuple[PortBinding, ...]]:
-    """Sockets for ports that are published already, and those ports that somebody else has bound."""
-    held, refused = Held(), []
-    wanted = list(bindings)
-    for binding in wanted if len(wanted) <= _HELD else ():
-        try:
-            held.sockets.append(_bind(binding.protocol, binding.host_address, binding.host_port))
-        except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
-                held.close()
-                raise
-            refused.append(binding)
-    return held, tuple(refused)
 
 
 def _choose_one(

@@ -6,7 +6,7 @@
     ports, held = choose_ports(site, network, requests); then store them in the endpoint
     publish(site, sandbox)                     in the end, and again after each connect and disconnect
     …
-    unpublish(site, sandbox), held.close(), disconnect(site, sandbox, attachment)
+    unpublish(site, sandbox), disconnect(site, sandbox, attachment)
     remove_sandbox(site, container_id)
     remove_network(site, network)
 
@@ -157,6 +157,11 @@ def disconnect(site: Site, state: Sandbox, attachment: Attachment) -> None:
         resolver.serve(site, state)
 
 
+def rename(site: Site, attachment: Attachment) -> None:
+    """The container's neighbours find it by the names that its endpoint has now, and no longer by others."""
+    resolver.add_names(site, attachment.network, attachment.endpoint)
+
+
 def choose_ports(
     site: Site, network: Network, requests: Sequence[PortRequest]
 ) -> tuple[tuple[PortBinding, ...], ports.Held]:
@@ -165,13 +170,6 @@ def choose_ports(
     if not requests:
         return (), ports.Held()
     return ports.choose(requests, published(site), network.host_binding)
-
-
-def hold_ports(bindings: Iterable[PortBinding]) -> tuple[ports.Held, tuple[PortBinding, ...]]:
-    """For a daemon that starts and finds containers with ports: hold them again. Also returned are those
-    which cannot be held, for a program of the host has bound them meanwhile: their traffic still goes to the
-    container."""
-    return ports.hold(bindings)
 
 
 def published(site: Site) -> list[Published]:

@@ -82,6 +82,7 @@ class Server:
         self.sessions: dict[str, Session] = {}
         self.exec_codes: dict[str, int] = {}
         self._leaving: list[Hub] = []
+        self.held: list[int] = []
         self._numbers = 0
         self._connections: set[int] = set()
         self._subscribers: list[int] = []
@@ -100,6 +101,8 @@ class Server:
             pass
         for connection in list(self._connections):
             self._hang_up(connection)
+        while self.held:
+            posix.close(self.held.pop())
 
     def publish(self, event: str, more: dict[str, Any]) -> None:
         """To all who subscribed. One that doesn't read is dropped: it sees that, and can ask again."""
@@ -301,6 +304,12 @@ def _status(server: Server, request: Request) -> None:
     request.answer({"status": server.container.status})
 
 
+def _hold(server: Server, request: Request) -> None:
+    """Descriptors that somebody has to keep open while there is the container: of ports that are its."""
+    server.held += [request.take(name) for name in list(request.descriptors)]
+    request.answer({})
+
+
 def _subscribe(server: Server, request: Request) -> None:
     request.answer({})
     server.subscribe(request.connection)
@@ -448,6 +457,7 @@ def _delete(server: Server, request: Request) -> None:
 
 VERBS: dict[str, Callable[[Server, Request], None]] = {
     "status": _status,
+    "hold": _hold,
     "subscribe": _subscribe,
     "start": _start,
     "kill": _kill,

@@ -121,3 +121,14 @@ def test_push_and_pull(docker, registry: Registry):
     )
     assert "manifest unknown" in docker.fails("pull", f"{registry.address}/none:1")
     docker.ok("rmi", "-f", name)
+
+
+def test_a_committed_image_has_nothing_of_what_every_container_gets(docker, tmp_path):
+    docker.ok("run", "--name", "box", "--network", "none", "-v", "/vol", IMAGE, "sh", "-c", "echo 1 >/made")
+    docker.ok("commit", "box", "img:made")
+    docker.ok("save", "-o", str(tmp_path / "img.tar"), "img:made")
+    with tarfile.open(tmp_path / "img.tar") as whole:
+        manifest = json.loads(whole.extractfile("manifest.json").read())[0]
+        with tarfile.open(fileobj=whole.extractfile(manifest["Layers"][-1])) as layer:
+            assert layer.getnames() == ["made", "vol"]
+    docker.ok("rmi", "img:made")

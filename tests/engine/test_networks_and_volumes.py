@@ -74,6 +74,20 @@ def test_names_on_a_network_of_ones_own(docker):
     assert "has active endpoints" in docker.fails("network", "rm", "net")
 
 
+def test_a_new_name_is_one_for_its_neighbours_too(docker):
+    docker.ok("network", "create", "net")
+    docker.ok("run", "-d", "--name", "old", "--network", "net", "--network-alias", "kept", IMAGE, *SERVE)
+    docker.ok("rename", "old", "new")
+
+    def finds(name: str) -> bool:
+        asked = docker.docker("run", "--rm", "--network", "net", IMAGE, "nslookup", name)
+        return asked.returncode == 0
+
+    assert [finds(name) for name in ("new", "kept", "old")] == [True, True, False]
+    docker.ok("restart", "-t", "0", "new")
+    assert [finds(name) for name in ("new", "kept", "old")] == [True, True, False]
+
+
 def test_connect_and_disconnect(docker):
     docker.ok("network", "create", "net")
     docker.ok("run", "-d", "--name", "web", IMAGE, *SERVE)

@@ -265,6 +265,25 @@ def test_volumes_and_networks(pyr):
     assert pyr.ok("volume", "rm", "data") == "data\n"
 
 
+def test_a_published_port_is_held_as_long_as_its_container_runs(pyr):
+    """By whom, does not matter: a program that could bind it would hear nothing there."""
+    pyr.ok("run", "-d", "--name", "web", "-p", "18095:80", "-p", "18095:80/udp", IMAGE, "sleep", "1000")
+    assert not can_bind(18095, socket.SOCK_STREAM) and not can_bind(18095, socket.SOCK_DGRAM)
+    pyr.ok("restart", "-t", "0", "web")
+    assert not can_bind(18095, socket.SOCK_STREAM)
+    pyr.ok("stop", "-t", "0", "web")
+    assert can_bind(18095, socket.SOCK_STREAM) and can_bind(18095, socket.SOCK_DGRAM)
+
+
+def can_bind(port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as tried:
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
 def test_prune_says_what_went(pyr):
     id = pyr.ok("create", "--network", "none", IMAGE).strip()
     assert pyr.ok("container", "prune", input="n\n").endswith("[y/N] ")

@@ -157,6 +157,19 @@ def test_a_paused_container_stays_so(docker):
     assert docker.ok("exec", "box", "echo", "on") == "on\n"
 
 
+def test_published_ports_stay_held_without_a_daemon_and_with_the_next_one(docker):
+    docker.ok("run", "-d", "--name", "web", "-p", "18330:80", IMAGE, "sleep", "1000")
+    docker.end(KILL)
+    with socket.socket() as tried, pytest.raises(OSError, match="in use"):
+        tried.bind(("127.0.0.1", 18330))
+    docker.start()
+    with socket.socket() as tried, pytest.raises(OSError, match="in use"):
+        tried.bind(("127.0.0.1", 18330))
+    docker.ok("rm", "-f", "web")
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 18330))
+
+
 # --- what happens meanwhile ---------------------------------------------------------------------------------
 
 

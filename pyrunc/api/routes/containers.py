@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     class Containers(Protocol):
         def find(self, text: str) -> Any: ...
         def state(self, container: Any) -> Any: ...
-        def rename(self, text: str, name: str) -> Any: ...
         def create(
             self,
             image: Any,
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
             networks: dict[str, Any],
             name: str,
         ) -> Any: ...
+
+    class Connections(Protocol):
+        def rename(self, text: str, name: str) -> None: ...
 
     class Runner(Protocol):
         def start(self, text: str) -> None: ...
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 
     class Needs(Protocol):
         layout: Any
+        connections: Connections
         containers: Containers
         runner: Runner
         verbs: Verbs
@@ -173,7 +176,7 @@ def unpause(engine: Needs, call: Call) -> Empty:
 
 
 def rename(engine: Needs, call: Call) -> Empty:
-    engine.containers.rename(call.names["name"], call.text("name"))
+    engine.connections.rename(call.names["name"], call.text("name"))
     return Empty()
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
             reference: str,
             comment: str,
             author: str,
-            changes: tuple[str, ...],
+            instructions: tuple[str, ...],
             config: dict[str, Any],
             pauses: bool,
         ) -> Any: ...
@@ -102,7 +102,7 @@ def commit(engine: Needs, call: Call) -> Json:
         reference=reference,
         comment=call.text("comment"),
         author=call.text("author"),
-        changes=tuple(line for text in call.texts("changes") for line in text.split("\n")),
+        instructions=tuple(line for text in call.texts("changes") for line in text.split("\n")),
         config=call.document(),
         pauses=call.is_set("pause", True),
     )

@@ -195,15 +195,6 @@ def test_a_held_port_cannot_be_bound_beside_us(machine: Machine):
     machine.host.listen("0.0.0.0", 8080).close()
 
 
-def test_a_daemon_that_comes_back_holds_again_what_it_can(machine: Machine):
-    with machine.host.listen("0.0.0.0", 8081), machine.host.entered():
-        held, refused = wiring.hold_ports([port(8080, 80), port(8081, 81)])
-
-    with held, pytest.raises(OSError, match="in use"):
-        machine.host.listen("0.0.0.0", 8080)
-    assert refused == (port(8081, 81),)
-
-
 def test_of_a_range_the_first_that_is_free(machine: Machine):
     network = machine.network()
     machine.container("web", network, ports=(port(8000, 80),))
