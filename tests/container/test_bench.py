@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 from support.runtime import CHECKOUT
+from support.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -28,7 +29,7 @@ def test_a_measurement(runtime_command, work, measurement, more):
     done = subprocess.run(
         [sys.executable, "-m", "bench", measurement, "--runtime", f"one={runtime_command}", "-n", "1", *more,
          "--runtime", f"two={runtime_command}", "--output", str(output)],
-        cwd=CHECKOUT, capture_output=True, text=True, timeout=120,
+        cwd=CHECKOUT, capture_output=True, text=True, timeout=120 * PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "two/one" in done.stdout or measurement == "storm"

@@ -15,7 +15,7 @@ from support import leaks
 from support.bundle import PREFIX
 from support.console import Terminal, open_terminal
 from support.runtime import CHECKOUT
-from support.waiting import until
+from support.waiting import PATIENCE, until
 
 OWN_SESSION = ("setsid", "--ctty", "--wait")
 UNPACKED = CHECKOUT / "build/debian"  # of tools/unpack
@@ -101,8 +101,8 @@ class Caller:
         self, *words: object, input: str | None = None, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.base, *map(str, words)], input=input, capture_output=True, text=True, timeout=timeout,
-            env=self.env,
+            [*self.base, *map(str, words)], input=input, capture_output=True, text=True,
+            timeout=timeout * PATIENCE, env=self.env,
         )  # fmt: skip
 
     def ok(self, *words: object, input: str | None = None, timeout: float = 60) -> str:

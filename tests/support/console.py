@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from support.waiting import PATIENCE
+
 
 def window_size(fd: int) -> tuple[int, int]:
     """Rows and columns, tty_ioctl(4)."""
@@ -47,6 +49,7 @@ class Terminal:
 
     def expect(self, text: str, seconds: float = 15) -> str:
         """Reads until `text` has come; returns all up to its end, and forgets that."""
+        seconds *= PATIENCE
         deadline = time.monotonic() + seconds
         while text not in self.seen:
             left = deadline - time.monotonic()
@@ -62,6 +65,7 @@ class Terminal:
 
     def rest(self, seconds: float = 15) -> str:
         """Reads until the other side is closed."""
+        seconds *= PATIENCE
         deadline = time.monotonic() + seconds
         while self._read(max(deadline - time.monotonic(), 0)):
             assert time.monotonic() < deadline, f"still open after {seconds} s: {self.seen!r}"

@@ -21,10 +21,9 @@ from typing import IO, Any
 
 from support import fields, host, leaks
 from support.bundle import Bundle
-from support.waiting import until
+from support.waiting import TIMEOUT_SECONDS, until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-TIMEOUT_SECONDS = float(os.environ.get("PYRUNC_TEST_TIMEOUT", "30"))
 
 # `sys.path` is the checkout, then the standard library, last what a virtual environment has installed:
 # nothing in the caller's directory or environment may be imported by a runtime.
@@ -261,7 +260,7 @@ class Runtime:
             leaks.reap_orphans(known)
             return deleting.poll() is not None
 
-        until(finished, f"delete --force {name}", 2 * TIMEOUT_SECONDS)
+        until(finished, f"delete --force {name}", 60)
         assert deleting.returncode == 0, err.read_text()
 
 

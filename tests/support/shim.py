@@ -19,10 +19,10 @@ from typing import Any
 
 from pyrunc.shim.containerd import messages, ttrpc
 from support.runtime import CHECKOUT
-from support.waiting import until
+from support.waiting import PATIENCE, until
 
 NAME = "containerd-shim-pyrunc-v2"
-SECONDS = 60.0
+SECONDS = 60 * PATIENCE
 _SCRIPT = """#!/bin/sh
 exec {python} -ISEXutf8 -c {program} "$@"
 """
@@ -268,6 +268,7 @@ class Fifo:
         return self._until(words, seconds)
 
     def _until(self, words: bytes | None, seconds: float) -> bytes:
+        seconds *= PATIENCE
         watched = select.poll()
         watched.register(self._reading, select.POLLIN)
         while words is None or words not in self._said:
