@@ -30,6 +30,7 @@ COMMANDS = {
     "ps": "ps",
     **dict.fromkeys(("images", "history"), "images"),
     **dict.fromkeys(("pull", "push", "save", "load", "import"), "transfers"),
+    "search": "search",
     **dict.fromkeys(("login", "logout"), "login"),
     **dict.fromkeys(("start", "attach"), "start"),
     **dict.fromkeys(
@@ -104,7 +105,6 @@ MEANT = {
     "build": "building images is not supported by this version of pyrunc",
     "buildx": "building images is not supported by this version of pyrunc",
     "compose": "pyrunc has no compose; Docker's speaks with pyruncd by DOCKER_HOST",
-    "search": "searching a registry is not supported by this version of pyrunc",
     **dict.fromkeys(
         ("swarm", "node", "service", "stack", "secret", "config"),
         "Swarm mode is not supported by pyrunc: it runs containers of one host",

@@ -6,8 +6,8 @@ import time
 
 from pyrunc import log
 from pyrunc.errors import INVALID, PyruncError
+from pyrunc.image import asking, removal
 from pyrunc.image import images as catalogue
-from pyrunc.image import removal
 from pyrunc.image.archive import save
 from pyrunc.image.images import ImageFilter
 from pyrunc.image.importer import import_tree
@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     from pyrunc.engine.containers import Containers
     from pyrunc.engine.events import Bus
     from pyrunc.engine.settings import Settings
+    from pyrunc.image.asking import Found
     from pyrunc.image.images import HistoryItem, Image
     from pyrunc.image.options import DiskUsage, Pruned, Removed
     from pyrunc.image.progress import Callback
     from pyrunc.image.store import Store
-    from pyrunc.oci.image import Descriptor
+    from pyrunc.oci.image import Descriptor, Platform
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -175,6 +176,19 @@ class Images:
         repository = parse_reference(name, default_tag="").familiar_repository
         found = (tag for image in self.all() for tag in image.tags)
         return tuple(tag.rpartition(":")[2] for tag in found if tag.rpartition(":")[0] == repository)
+
+    def check_credentials(self, server: str, credentials: dict[str, Any]) -> None:
+        """Raises PyruncError DENIED if the registry refuses them."""
+        asking.check_credentials(server, make_credentials(credentials), self._registries())
+
+    def search(self, term: str, limit: int, credentials: dict[str, Any]) -> tuple[Found, ...]:
+        """Raises PyruncError."""
+        return asking.search(term, limit, make_credentials(credentials), self._registries())
+
+    def look_up(self, name: str, credentials: dict[str, Any]) -> tuple[Descriptor, tuple[Platform, ...]]:
+        """What a registry has by that name, and for which platforms. Raises PyruncError."""
+        options = PullOptions(credentials=make_credentials(credentials), registries=self._registries())
+        return asking.look_up(parse_reference(name), options)
 
     def _registries(self) -> Registries:
         mirrors = tuple(Mirror(url=url) for url in self._settings.registry_mirrors)

@@ -33,10 +33,16 @@ class Unreachable(PyruncError):
 
 
 class Repository:
-    """`name` of an image at one endpoint. `scopes` are what tokens are asked for."""
+    """`name` of an image at one endpoint. `scopes` are what tokens are asked for, if not for the `actions` on
+    it."""
 
     def __init__(
-        self, endpoint: Endpoint, path: str, credentials: Credentials | None, actions: str = "pull"
+        self,
+        endpoint: Endpoint,
+        path: str,
+        credentials: Credentials | None,
+        actions: str = "pull",
+        scopes: tuple[str, ...] | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.name = endpoint.repository(path)
@@ -44,7 +50,8 @@ class Repository:
         self._client = Client(verify=endpoint.verify, certificates=endpoint.certificates)
         allow_http = endpoint.url.startswith("http://") or not endpoint.verify
         self._authorizer = Authorizer(self._client, credentials, allow_http=allow_http)
-        self._scopes: tuple[str, ...] = (f"repository:{self.name}:{actions}",)
+        own = (f"repository:{self.name}:{actions}",)
+        self._scopes: tuple[str, ...] = own if scopes is None else scopes
 
     def close(self) -> None:
         self._client.close()
@@ -154,19 +161,24 @@ class Repository:
             response.close()
 
     def tags(self) -> Iterator[str]:
-        """All tags, page by page (Link header)."""
-        url = "tags/list"
-        for _ in range(_MOST_PAGES):
-            with self.ask("GET", url) as response:
-                if response.status != 200:
-                    raise self.refusal(response, f"can't list the tags of {self.name}")
-                data, link = response.read(_MAXIMUM_LIST), response.headers.get("link", "")
-                base = response.url
+        """All tags."""
+        for data, base in self.pages("tags/list", f"can't list the tags of {self.name}"):
             try:
                 names = json.loads(data).get("tags") or []
             except (ValueError, AttributeError) as error:
                 raise PyruncError(INVALID, "registry's answer is not understood", base) from error
             yield from (name for name in names if isinstance(name, str))
+
+    def pages(self, url: str, what: str) -> Iterator[tuple[bytes, str]]:
+        """Of a list that comes page by page (Link header): each one's bytes and address. `what`: the error
+        where there is none."""
+        for _ in range(_MOST_PAGES):
+            with self.ask("GET", url) as response:
+                if response.status != 200:
+                    raise self.refusal(response, what)
+                data, link = response.read(_MAXIMUM_LIST), response.headers.get("link", "")
+                base = response.url
+            yield data, base
             more = _NEXT.search(link)
             if not more:
                 return

@@ -19,7 +19,8 @@ class FakeRegistry:
     """`manifests`: tag or digest -> (type, bytes); `blobs`. What goes wrong is set by a test:
     `cut_after`: bytes of a blob after which the connection breaks, so often as `cuts` says; `ignores_range`;
     `busy`: so many answers of 503 first; `redirect_blobs_to`: a base address; `token`: Bearer with this
-    token; `users`: name -> password, for the token server at /token, or for Basic with `basic`."""
+    token; `users`: name -> password, for the token server at /token, or for Basic with `basic`; `catalog`:
+    names, in pages of two; `index`: what a search by /v1/search answers."""
 
     def __init__(self) -> None:
         self.manifests: dict[str, tuple[str, bytes]] = {}
@@ -31,6 +32,8 @@ class FakeRegistry:
         self.token = ""
         self.basic = False
         self.users: dict[str, str] = {}
+        self.catalog: list[str] = []
+        self.index: list[dict[str, Any]] | None = None
         self.uploads: dict[str, bytes] = {}
         self.upload_failures = 0
         self.address = ""
@@ -114,6 +117,10 @@ class _Handler(BaseHTTPRequestHandler):
         kind, _, name = parts.path.rpartition("/")
         if parts.path == "/v2/":
             self.answer(200, b"{}")
+        elif parts.path == "/v2/_catalog":
+            self.give_catalog(dict(urllib.parse.parse_qsl(parts.query)).get("last", ""))
+        elif parts.path == "/v1/search" and registry.index is not None:
+            self.answer(200, json.dumps({"results": registry.index}).encode())
         elif "/uploads" in parts.path:
             self.upload(parts)
         elif kind.endswith("/manifests"):
@@ -131,6 +138,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.blob(registry.blobs[name])
         else:
             self.refuse(404, "BLOB_UNKNOWN")
+
+    def give_catalog(self, last: str) -> None:
+        rest = [name for name in sorted(self.registry.catalog) if name > last]
+        more = {"Link": f'</v2/_catalog?last={rest[1]}>; rel="next"'} if len(rest) > 2 else {}
+        self.answer(200, json.dumps({"repositories": rest[:2]}).encode(), **more)
 
     def blob(self, data: bytes) -> None:
         registry, start, status, headers = self.registry, 0, 200, {}

@@ -17,14 +17,7 @@ _NO_SWARM = (
 )
 _NO_PLUGINS = "plugins are not supported by pyrunc"
 _NO_BUILDER = "building images is not supported by this version of pyrunc"
-_NO_SEARCH = "searching registries is not supported by this version of pyrunc"
-_NO_LOGIN = (
-    "checking credentials is not supported by this version of pyrunc: put them into the client's "
-    "config.json, and they are used when something is pulled or pushed"
-)
-_NO_DISTRIBUTION = "asking a registry about an image is not supported by this version of pyrunc: pull it"
 _NO_BUILDKIT = "BuildKit sessions are not supported by pyrunc"
-_NO_DISTRIBUTION = "looking into a registry without pulling is not supported by pyrunc"
 _NO_CHECKPOINTS = "checkpoints are not supported by the engine of pyrunc"
 
 # path -> (code, sentence)
@@ -36,14 +29,10 @@ _ABSENT = {
     },
     "/plugins": (501, _NO_PLUGINS),
     "/plugins/{rest*}": (501, _NO_PLUGINS),
-    "/images/search": (501, _NO_SEARCH),
-    "/auth": (501, _NO_LOGIN),
-    "/distribution/{name*}/json": (501, _NO_DISTRIBUTION),
     "/build": (501, _NO_BUILDER),
     "/build/cancel": (501, _NO_BUILDER),
     "/session": (501, _NO_BUILDKIT),
     "/grpc": (501, _NO_BUILDKIT),
-    "/distribution/{rest*}": (501, _NO_DISTRIBUTION),
     "/containers/{name}/checkpoints": (501, _NO_CHECKPOINTS),
     "/containers/{name}/checkpoints/{rest*}": (501, _NO_CHECKPOINTS),
 }
