@@ -276,7 +276,7 @@ def test_delete_ends_what_outlived_init_in_a_shared_pid_namespace(runtime, bundl
     until(lambda: created.stdout, "the child runs")
     survivor = int(created.stdout)
     runtime.until_status(bundle, "stopped")
-    assert leaks.state_of(survivor) == "S"
+    until(lambda: leaks.state_of(survivor) == "S", "it sleeps")
     runtime.delete(bundle).ok()
     assert leaks.reap(survivor) == -9
     runtime.require_clean()

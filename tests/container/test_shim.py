@@ -17,6 +17,7 @@ from support.shims import ShimOf, parse_multiplexed
 from support.waiting import until
 
 from pyrunc.errors import INVALID, NOT_FOUND, WRONG_STATE, PyruncError
+from pyrunc.oci.state import format_time
 from pyrunc.shim import protocol
 from pyrunc.spawner.client import Spawner
 
@@ -315,7 +316,8 @@ def test_always_ends_with_a_stop(shim):
 
 def test_stop_while_it_waits_for_its_restart(shim):
     made = shim("false", restart={"name": "always"}).start()
-    until(lambda: made.status["restart_count"] >= 2 and made.status["status"] == "restarting", "waits")
+    # By then it waits for longer than it takes to stop it: 1.6 s.
+    until(lambda: made.status["restart_count"] >= 4 and made.status["status"] == "restarting", "waits")
     made.call("stop")
     assert made.wait() == 1
     made.until_gone()
@@ -344,8 +346,13 @@ def test_health(shim, bundle):
         "interval_ns": 100_000_000,
         "retries": 2,
     }
-    made = shim("sleep", "1000", health=check).start()
-    assert made.status["health"] == {"status": "starting", "failing_streak": 0, "log": []}
+    made = shim("sleep", "1000", health=check, start=False).start()
+    listener = protocol.Connection(str(made.directory))
+    listener.call("subscribe")
+    made.call("start")
+    started = next(event for event in listener.events() if event["event"] == "start")
+    assert started["status"]["health"] == {"status": "starting", "failing_streak": 0, "log": []}
+    listener.close()
     until(lambda: made.status["health"]["status"] == "unhealthy", "unhealthy")
     assert made.status["health"]["failing_streak"] >= 2
     result = made.status["health"]["log"][-1]
@@ -358,13 +365,12 @@ def test_health(shim, bundle):
     assert len(made.status["health"]["log"]) == 5
 
     made.call("pause")
-    time.sleep(0.2)  # one that was on its way when it was frozen
-    last = made.status["health"]["log"][-1]
+    paused = format_time(time.time_ns())
     time.sleep(0.5)
-    assert made.status["health"]["log"][-1] == last
+    assert made.status["health"]["log"][-1]["start"] <= paused  # on its way, if any, when it was frozen
     assert made.status["health"]["status"] == "healthy"
     made.call("resume")
-    until(lambda: made.status["health"]["log"][-1] != last, "it is looked at again")
+    until(lambda: made.status["health"]["log"][-1]["start"] > paused, "it is looked at again")
     made.call("delete", force=True)
 
 

@@ -112,6 +112,7 @@ def test_who_does_not_read_is_not_waited_for(engine, docker):
     """Of much output: the container goes on when such a reader has gone, and others read meanwhile."""
     docker.ok("run", "-d", "--name", "loud", "--network", "none", "busybox", "sh", "-c",
               "while :; do echo 0123456789012345678901234567890123456789; done")  # fmt: skip
+    until(lambda: docker.ok("logs", "--tail", "1", "loud"), "it writes")
     try:
         with connect(engine) as deaf:
             deaf.sendall(b"GET /containers/loud/logs?stdout=1&follow=1 HTTP/1.1\r\nHost: x\r\n\r\n")

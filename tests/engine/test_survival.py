@@ -3,6 +3,7 @@ anew."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -306,26 +307,30 @@ def test_a_kill_in_the_middle_loses_nothing(docker, milliseconds):
 # --- the machine anew ---------------------------------------------------------------------------------------
 
 
+def shims_and_helpers(docker):
+    """All have the daemon's command line, or a path below its directory in their own."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(docker.root).encode() in (entry / "cmdline").read_bytes():
+                found.add(int(entry.name))
+    return found - {os.getpid()}
+
+
+def inside(docker):
+    paths = Path("/sys/fs/cgroup").glob(f"*{CGROUP}/*/cgroup.procs")
+    return {int(pid) for path in paths for pid in path.read_text().split()}
+
+
 def end_everything(docker):
     """What a reboot does: processes, mounts, links, the packet filter and /run are gone; the disk stays."""
     docker.end(KILL)
-    for path in Path("/sys/fs/cgroup").glob(f"*{CGROUP}/*/cgroup.procs"):
-        for pid in path.read_text().split():
-            os.kill(int(pid), KILL)
-    run = str(docker.root)
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if run.encode() in words and int(entry.name) != os.getpid():
-            os.kill(int(entry.name), KILL)
-    for path in (docker.root / "data/containers").glob("*/shim.pid"):
-        try:
-            os.kill(int(path.read_text()), KILL)
-        except (ProcessLookupError, ValueError):
-            continue
-    time.sleep(0.3)
+    for processes in (shims_and_helpers, inside):  # a shim would start its container again, or note its end
+        pids = processes(docker)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # with a container's init all of it ends
+                os.kill(pid, KILL)
+        until(lambda pids=pids: all(map(has_ended, pids)), "they have ended")
     for mount in reversed(mounts(Path("/proc/self/mountinfo").read_text())):
         if mount.target.startswith(f"{docker.root}/"):
             subprocess.run(["umount", "-l", mount.target], check=True)

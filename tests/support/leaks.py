@@ -52,7 +52,7 @@ def describe(pid: int) -> str:
         return f"{pid} (gone)"
 
 
-def reap(pid: int, seconds: float = 10) -> int:
+def reap(pid: int, seconds: float = 30) -> int:
     """The exit status of a child that was reparented to us, as waitstatus_to_exitcode gives it."""
     _, status = until(lambda: _waited(pid), f"process {describe(pid)} ends", seconds)
     return os.waitstatus_to_exitcode(status)
@@ -118,7 +118,7 @@ class Watch:
             left += [f"state {state / name}" for name in os.listdir(state)]
         return left
 
-    def require_clean(self, seconds: float = 3) -> None:
+    def require_clean(self, seconds: float = 10) -> None:
         """Nothing is left; a process that is just ending is given time. Removes what it complains about,
         so that one test's leak is not the next one's failure."""
         try:

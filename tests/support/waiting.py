@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = float(os.environ.get("PYRUNC_TEST_TIMEOUT", "30"))
 PATIENCE = TIMEOUT_SECONDS / 30
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 10) -> T:
+def until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
     """Returns the first true value of `condition`; fails with `what` when there is none in time."""
     seconds *= PATIENCE
     deadline = time.monotonic() + seconds
