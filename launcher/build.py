@@ -17,7 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-import freeze  # noqa: E402  (beside this file, where -I does not look)
+import deepfreeze  # noqa: E402  (beside this file, where -I does not look)
+import freeze  # noqa: E402
 
 SOURCES = ("launcher.c", "native.c", "json.c")
 # Static and at a fixed address: a dynamic linker would take longer than a `kill`.
@@ -42,8 +43,15 @@ def build(tree: Path, library: str, output: Path) -> None:
         chosen = freeze.choose(modules)
         if "pyrunc.cli.main" not in chosen:
             raise Unavailable("the command line imports what cannot be frozen")
-        _write_tables(freeze.group(chosen), Path(scratch))
-        defines = {"CODE": f"{scratch}/code", "SCRIPTS": f"{library}/bin"}
+        defines = {"SCRIPTS": f"{library}/bin"}
+        if deepfreeze.IS_POSSIBLE:
+            _write_objects(chosen, Path(scratch))
+            defines["STATIC_CODE"] = ""
+        else:
+            _write_groups(freeze.group(chosen), Path(scratch))
+            defines["CODE"] = f"{scratch}/code"
+        linked = [f'LINKED("{name}", {function})' for name, function in freeze.LINKED.items()]
+        Path(scratch, "linked.h").write_text("\n".join(linked))
         command = [
             compiler, *FLAGS, f"-I{include}", f"-I{scratch}",
             *(f'-D{name}="{value}"' for name, value in defines.items()),
@@ -59,9 +67,18 @@ def build(tree: Path, library: str, output: Path) -> None:
         raise Unavailable(f"what was built does not run: {said.stderr.strip()[-200:]}")
 
 
-def _write_tables(groups: list[list[freeze.Module]], directory: Path) -> None:
+def _write_objects(modules: dict[str, freeze.Module], directory: Path) -> None:
+    """`constants.h`: the code, and all that it refers to; `frozen.h`: which module's is which, by name."""
+    writer = deepfreeze.Writer()
+    codes = {name: writer.code(module.code) for name, module in sorted(modules.items())}
+    (directory / "constants.h").write_text("\n".join(writer.lines))
+    lines = [f'FROZEN("{name}", {code})' for name, code in codes.items()]
+    (directory / "frozen.h").write_text("\n".join(lines))
+
+
+def _write_groups(groups: list[list[freeze.Module]], directory: Path) -> None:
     """`code`: the groups, marshalled, one after the other; `groups.h`: where each begins, and its length;
-    `frozen.h`: each module's place in a group, by name; `linked.h`: the modules in C."""
+    `frozen.h`: each module's place in a group, by name."""
     code, begins, places = b"", [], {}
     for number, group in enumerate(groups):
         marshalled = freeze.marshalled(group)
@@ -72,8 +89,6 @@ def _write_tables(groups: list[list[freeze.Module]], directory: Path) -> None:
     (directory / "code").write_bytes(code)
     (directory / "groups.h").write_text("\n".join(begins))
     (directory / "frozen.h").write_text("\n".join(places[name] for name in sorted(places)))
-    linked = [f'LINKED("{name}", {function})' for name, function in freeze.LINKED.items()]
-    (directory / "linked.h").write_text("\n".join(linked))
 
 
 def _static_library() -> Path:

@@ -56,6 +56,23 @@ void _Py_Deepfreeze_Fini(void)
 {
 }
 
+#ifdef STATIC_CODE
+/* The modules' code is there with the program (deepfreeze.py). */
+#include "objects.h"
+#include "constants.h"
+#define FROZEN(name, code) {name, code},
+static const struct frozen {
+    const char *name;
+    PyObject *code;
+} frozen[] = { /* in order of names */
+#include "frozen.h"
+};
+
+static PyObject *find_code(const struct frozen *entry)
+{
+    return entry->code;
+}
+#else
 /* The modules' code lies in groups, of those that are used together. */
 #define GROUP(offset, size) {offset, size, NULL},
 static struct group {
@@ -74,6 +91,16 @@ static const struct frozen {
 };
 extern const char frozen_code[];
 asm(".section .rodata\n.balign 16\nfrozen_code:\n.incbin \"" CODE "\"\n.previous");
+
+static PyObject *find_code(const struct frozen *entry)
+{
+    struct group *group = entry->group;
+
+    if (!group->codes)
+        group->codes = PyMarshal_ReadObjectFromString(frozen_code + group->offset, group->size);
+    return group->codes ? PyTuple_GET_ITEM(group->codes, entry->index) : NULL;
+}
+#endif
 
 static int compare(const void *name, const void *entry)
 {
@@ -130,7 +157,6 @@ static PyObject *load_frozen(const struct frozen *entry)
 {
     const char *dot = strrchr(entry->name, '.');
     PyObject *code, *module, *globals, *parent = NULL, *result;
-    struct group *group = entry->group;
     char package[256];
 
     if (dot) {
@@ -138,11 +164,8 @@ static PyObject *load_frozen(const struct frozen *entry)
         if (!(parent = import_module(package)))
             return NULL;
     }
-    if (!group->codes)
-        group->codes = PyMarshal_ReadObjectFromString(frozen_code + group->offset, group->size);
-    if (!group->codes || !(module = PyImport_AddModule(entry->name)))
+    if (!(code = find_code(entry)) || !(module = PyImport_AddModule(entry->name)))
         return NULL;
-    code = PyTuple_GET_ITEM(group->codes, entry->index);
     globals = PyModule_GetDict(module);
     if (PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) < 0
         || !(result = PyEval_EvalCode(code, globals, globals)))

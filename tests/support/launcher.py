@@ -24,10 +24,12 @@ def _load(name: str) -> types.ModuleType:
 
 
 freeze = _load("freeze")
+deepfreeze = _load("deepfreeze")
 
 
-def extension(name: str, source: str, directory: Path) -> types.ModuleType:
-    """Module `name`, compiled from `source` of the launcher. It isn't put into sys.modules."""
+def extension(name: str, source: str | Path, directory: Path) -> types.ModuleType:
+    """Module `name`, compiled from `source` (a path, or a name in the launcher's). It isn't put into
+    sys.modules."""
     compiler = shutil.which("cc")
     include = sysconfig.get_path("include")
     if compiler is None or not Path(include, "Python.h").exists():
