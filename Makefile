@@ -53,7 +53,7 @@ test-v2:
 	@echo "test-v2: skipped, there is no $(V2VM) here, which would boot a machine with cgroup v2 (set V2VM)"
 else
 test-v2: private $(VENV)/.done
-	tools/need busybox-static criu iproute2 libseccomp2 procps strace uidmap
+	tools/need busybox-static containerd criu iproute2 libseccomp2 podman procps runc strace uidmap
 	tools/unpack secilc
 	$(VENV)/bin/python tools/test-v2 $(V2VM) $(PRIVATE)/bin/pyrunc $(ARGS)
 endif
