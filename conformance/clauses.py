@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 SUITES = ("runtime", "image", "distribution")
 DEVIATIONS = HERE / "deviations.toml"
 LEVELS = ("MUST", "MUST NOT", "SHOULD", "SHOULD NOT")
-HOSTS = ("cgroup v1", "cgroup v2")  # hybrid is v1
+HOSTS = ("cgroup v1", "cgroup v2", "AppArmor off")  # hybrid is v1
 VERSIONS = ("1.0.0", "1.0.2", "1.1.0", "1.2.0", "1.2.1", "1.3.0")
 
 
@@ -46,8 +46,8 @@ class Deviation:
     before: str | None = None
     on: str | None = None
 
-    def holds_for(self, runtime: str, version: str, here: str) -> bool:
-        if runtime != self.runtime or self.on not in (None, here):
+    def holds_for(self, runtime: str, version: str, here: Collection[str]) -> bool:
+        if runtime != self.runtime or (self.on is not None and self.on not in here):
             return False
         return self.before is None or version_numbers(version) < version_numbers(self.before)
 
@@ -117,9 +117,9 @@ def load_deviations(path: Path = DEVIATIONS) -> list[Deviation]:
 
 
 def reason_for(
-    deviations: Iterable[Deviation], runtime: str, version: str, test: str, here: str
+    deviations: Iterable[Deviation], runtime: str, version: str, test: str, here: Collection[str]
 ) -> str | None:
-    """Why this test is known to fail, on a host that is one of HOSTS; None: it has to pass."""
+    """Why this test is known to fail, on a host that is `here` of HOSTS; None: it has to pass."""
     for deviation in deviations:
         if deviation.test == test and deviation.holds_for(runtime, version, here):
             return deviation.reason
