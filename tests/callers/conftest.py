@@ -143,6 +143,7 @@ class Ctr(Caller):
     def __init__(self, path: Path, runtime: str, *, own_shim: bool) -> None:
         caller = _ctr(path)
         super().__init__(caller.base, caller.env)
+        self.own_shim = own_shim
         self.options: tuple[str, ...] = ("--runc-binary", runtime, "--runc-root", str(path / "runc"))
         if own_shim:
             settings = path / "pyrunc.toml"
