@@ -84,13 +84,7 @@ class Containers:
 
     def state(self, container: Container) -> State:
         """As its shim has written it down by now."""
-        directory = self._layout.container(container.id)
-        try:
-            return make_state(container, protocol.load_status(directory))
-        except PyruncError:
-            if os.path.exists(f"{directory}/{protocol.STATUS_FILE}"):
-                raise
-            return make_state(container, None)
+        return make_state(container, protocol.find_status(self._layout.container(container.id)))
 
     def last_state(self, container: Container) -> State:
         """As its shim has told it last: for lists, which would otherwise wake every shim."""

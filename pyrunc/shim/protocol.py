@@ -136,14 +136,40 @@ def start(directory: str, program: Sequence[str | bytes], executable: str = "") 
 def load_status(directory: str) -> dict[str, Any]:
     """status.json, held against what the kernel says: of a shim that was killed it may be old. A container
     that has ended unseen is stopped, with UNKNOWN_EXIT_CODE, and `error` says so. Raises PyruncError."""
-    path = f"{directory}/{STATUS_FILE}"
-    with doing("read the shim's status", path):
-        status = decode(read_whole(path))
-    if status["status"] != STOPPED and not is_running(directory):
-        status["error"] = _GONE
-        if not (status["pid"] and is_alive(status["pid"], status["start_time"])):
-            status.update(status=STOPPED, exit_code=UNKNOWN_EXIT_CODE, pid=0)
+    status = find_status(directory)
+    if status is None:
+        path = f"{directory}/{STATUS_FILE}"
+        raise PyruncError.from_errno(ENOENT, "read the shim's status", path)
     return status
+
+
+def find_status(directory: str) -> dict[str, Any] | None:
+    """As `load_status`; None where no shim has written one yet. Raises PyruncError."""
+    status = _read_status(directory)
+    while status is not None and status["status"] != STOPPED and not is_running(directory):
+        # One that ends well writes its last word before its socket goes, and that may have been just now.
+        again = _read_status(directory)
+        if again == status:
+            return _end_unseen(status)
+        status = again
+    return status
+
+
+def _end_unseen(status: dict[str, Any]) -> dict[str, Any]:
+    status["error"] = _GONE
+    if not (status["pid"] and is_alive(status["pid"], status["start_time"])):
+        status.update(status=STOPPED, exit_code=UNKNOWN_EXIT_CODE, pid=0)
+    return status
+
+
+def _read_status(directory: str) -> dict[str, Any] | None:
+    path = f"{directory}/{STATUS_FILE}"
+    try:
+        return decode(read_whole(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PyruncError.from_errno(error.errno or 0, "read the shim's status", path) from error
 
 
 def is_running(directory: str) -> bool:
