@@ -175,7 +175,9 @@ class Container:
             self.signal(_SIGKILL)
         else:
             self._began, self._did_not_start = monotonic(), False
-            changes: dict[str, Any] = {"started_at": format_time(time_ns()), "error": "", "finished_at": ""}
+            ended = self._ended_early
+            began_ns = time_ns() if ended is None else min(time_ns(), ended.ended_ns)
+            changes: dict[str, Any] = {"started_at": format_time(began_ns), "error": "", "finished_at": ""}
             if self.settings.health is not None and self._ended_early is None:
                 self._monitor = Monitor(
                     self.tools.loop, self.settings.health, self._run_check, self._judge_health

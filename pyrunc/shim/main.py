@@ -199,15 +199,16 @@ class Shim:
         self.loop.after(_LAST_ANSWERS_SECONDS, look)
 
     def _leave(self) -> None:
-        """Nothing is to be asked here any more, and another shim may take our place in the directory. What
-        the container said last goes to its readers, however slow they are."""
+        """Nothing is to be asked here any more, and another shim may take our place in the directory, or
+        somebody remove it as soon as the socket is gone: that is the last file we touch. What the container
+        said last goes to its readers, however slow they are."""
         self._has_left = True
         self.container.log.close()
-        self.server.close()
         try:
             posix.unlink(self._pid_path)
         except FileNotFoundError:  # whoever began us has taken it away
             pass
+        self.server.close()
         self.server.when_idle(self.loop.stop)
 
     def _report(self, error: Exception) -> None:

@@ -308,5 +308,8 @@ def remove(directory: str, *, force: bool) -> bool:
 def remove_files(directory: str) -> None:
     """What a shim leaves in its directory, logs and all, and the directory itself. Raises OSError."""
     for name in posix.listdir(directory):
-        posix.unlink(f"{directory}/{name}")
+        try:
+            posix.unlink(f"{directory}/{name}")
+        except FileNotFoundError:  # by the shim itself, which was just ending
+            pass
     posix.rmdir(directory)

@@ -93,12 +93,12 @@ class Server:
 
     def close(self) -> None:
         """No socket, no connection: who waits for an answer reads the end."""
-        self.tools.loop.forget(self._listener)
-        posix.close(self._listener)
         try:
-            posix.unlink(self._path)
+            posix.unlink(self._path)  # first: who is refused takes the shim for one that has left nothing
         except FileNotFoundError:
             pass
+        self.tools.loop.forget(self._listener)
+        posix.close(self._listener)
         for connection in list(self._connections):
             self._hang_up(connection)
         while self.held:

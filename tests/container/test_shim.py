@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +18,14 @@ from support.leaks import state_of
 from support.shims import ShimOf, parse_multiplexed
 from support.waiting import until
 
+from pyrunc.engine.logs import parse_moment
 from pyrunc.errors import INVALID, NOT_FOUND, WRONG_STATE, PyruncError
 from pyrunc.oci.state import format_time
 from pyrunc.shim import protocol
 from pyrunc.spawner.client import Spawner
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace")
 
 
 @pytest.fixture
@@ -408,6 +412,27 @@ def test_the_exit_command(shim, tmp_path):
     made.start()
     made.until_gone()
     assert json.loads((tmp_path / "seen").read_text())["exit_code"] == 2
+
+
+def test_its_end_is_not_before_its_beginning(shim):
+    """Both may be noticed at once, and the start is told first."""
+    made = shim("true").start()
+    made.until_gone()
+    assert parse_moment(made.status["started_at"]) <= parse_moment(made.status["finished_at"])
+
+
+@needs_strace
+def test_it_touches_no_file_after_its_socket_has_gone(shim):
+    """Who saw that removes the directory, and stumbled over a file that vanished."""
+    made = shim("sleep", "1000").start()
+    slow = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=unlink:delay_enter=300000", "-p", str(made.pid)]
+    with subprocess.Popen(slow) as tracer:
+        tracing = Path(f"/proc/{made.pid}/status")
+        until(lambda: f"TracerPid:\t{tracer.pid}" in tracing.read_text(), "strace is there")
+        made.call("kill", signal="KILL")
+        made.until_gone()
+        left = {path.name for path in made.directory.iterdir()}
+    assert left == {"shim.json", "status.json", "log"}
 
 
 def test_what_is_asked_wrongly_is_said_and_harms_nothing(shim):
