@@ -8,6 +8,7 @@ import os
 import signal
 import ssl
 import sys
+import threading
 from socket import AF_INET, AF_INET6, AF_UNIX, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket
 
 from pyrunc import __version__, log
@@ -22,6 +23,7 @@ from pyrunc.options import HelpWanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
 _SOCKET_MODE = 0o660
@@ -36,7 +38,7 @@ def entry() -> NoReturn:
         if given["version"]:
             write_all(1, f"pyruncd version {__version__}\n".encode())
         else:
-            run(read_configuration(given))
+            run(lambda: read_configuration(given))
     except HelpWanted:
         write_all(1, _help().encode())
     except PyruncError as error:
@@ -55,8 +57,10 @@ def _help() -> str:
     return "\n".join(lines) + "\n"
 
 
-def run(configuration: Configuration) -> None:
-    """Until SIGTERM or SIGINT. Raises PyruncError for what keeps it from starting."""
+def run(read: Callable[[], Configuration]) -> None:
+    """Until SIGTERM or SIGINT; SIGHUP has the configuration read again. Raises PyruncError for what keeps it
+    from starting."""
+    configuration = read()
     log.configure("", "text", configuration.debug)
     os.umask(0o022)
     os.makedirs(configuration.layout.run_root, 0o711, exist_ok=True)
@@ -76,6 +80,7 @@ def run(configuration: Configuration) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, lambda *_: threading.Thread(target=_reload, args=(engine, read)).start())
         engine.take_up()
         if configuration.pidfile:
             with doing("write", configuration.pidfile), open(configuration.pidfile, "w") as file:
@@ -86,6 +91,17 @@ def run(configuration: Configuration) -> None:
             if path:
                 _unlink(path)
         engine.close()
+
+
+def _reload(engine: Engine, read: Callable[[], Configuration]) -> None:
+    """Beside what goes on. A file that is wrong changes nothing."""
+    try:
+        configuration = read()
+    except PyruncError as error:
+        log.error(f"the configuration stays as it was: {error}")
+        return
+    log.configure("", "text", configuration.debug)
+    engine.reload(configuration.settings)
 
 
 def _is_alone(fd: int) -> bool:

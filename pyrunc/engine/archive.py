@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pyrunc.engine.containers import Containers
     from pyrunc.engine.layout import Layout
     from pyrunc.engine.locks import Locks
-    from pyrunc.engine.model import Container
+    from pyrunc.engine.model import Container, MountPoint
     from pyrunc.image.images import Image
     from pyrunc.image.options import Change
     from pyrunc.image.store import Store
@@ -107,7 +107,7 @@ class Archive:
             for mount in sorted(container.mounts, key=lambda mount: -len(mount.destination)):
                 below = cleaned.removeprefix(mount.destination)
                 if below != cleaned and below[:1] in ("", "/") and mount.type != TMPFS:
-                    root = posix.open(mount.source, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+                    root = _open_mounted(mount)
                     try:
                         yield root, below or "/"
                     finally:
@@ -254,6 +254,17 @@ class Archive:
             made = commit(self._store, container.id, options, hidden)
         self._containers.publish(container, "commit", comment=comment, imageID=made.id, imageRef=reference)
         return made
+
+
+def _open_mounted(mount: MountPoint) -> int:
+    """The directory that it shows. Raises OSError."""
+    root = posix.open(mount.source, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    if not mount.subpath:
+        return root
+    try:
+        return open_inside(root, mount.subpath, posix.O_PATH | posix.O_DIRECTORY)
+    finally:
+        posix.close(root)
 
 
 def _made_for(found: Iterable[Change], mountpoints: set[str]) -> frozenset[str]:

@@ -168,13 +168,23 @@ def _parse_volume_mount(given: dict[str, Any], target: str, new_name: Callable[[
     if name:
         require_volume_name(name)
     point = _volume(name or new_name(), target, is_anonymous=not name)
-    if options.get("Subpath"):  # what is in a volume may be a container's symlink by the time it is mounted
-        raise PyruncError(UNSUPPORTED, "volume-subpath is not supported", target)
+    subpath = _require_subpath(options.get("Subpath") or "")
+    copies_up = not options.get("NoCopy") and not subpath
     return Wish(
-        point=replaced(point, copies_up=not options.get("NoCopy")),
+        point=replaced(point, copies_up=copies_up, subpath=subpath),
         labels=options.get("Labels") or {},
         options=driver.get("Options") or {},
     )
+
+
+def _require_subpath(text: str) -> str:
+    if text.startswith("/") or ".." in text.split("/"):
+        raise PyruncError(
+            INVALID,
+            'invalid mount config for type "volume": subpath must be a relative path within the volume',
+            text,
+        )
+    return text
 
 
 def _parse_tmpfs_mount(given: dict[str, Any], target: str, _: Callable[[], str]) -> Wish:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import stat
 
 from pyrunc import jsonio
 from pyrunc.engine import devices, etcfiles
@@ -12,10 +14,11 @@ from pyrunc.engine.model import VOLUME
 from pyrunc.engine.spec.compose import make_config
 from pyrunc.engine.spec.facts import Facts
 from pyrunc.engine.users import find_user
-from pyrunc.errors import CONFLICT, PyruncError, doing
+from pyrunc.errors import CONFLICT, INVALID, PyruncError, doing
 from pyrunc.files import read_whole, write_atomically
 from pyrunc.kernel import syscall
-from pyrunc.kernel.const import MNT_DETACH
+from pyrunc.kernel.const import MNT_DETACH, MS_BIND, MS_REC
+from pyrunc.kernel.paths import fd_path, open_inside
 from pyrunc.record import replaced
 
 TYPE_CHECKING = False
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from pyrunc.engine.containers import Containers
     from pyrunc.engine.endpoints import Place
     from pyrunc.engine.layout import Layout
-    from pyrunc.engine.model import Container
+    from pyrunc.engine.model import Container, MountPoint
     from pyrunc.engine.settings import Settings
     from pyrunc.engine.volumes import Volumes
 
@@ -36,7 +39,7 @@ _NS_PER_SECOND = 1_000_000_000
 
 class Bundles:
     def __init__(self, layout: Layout, settings: Settings, containers: Containers, volumes: Volumes) -> None:
-        self._layout, self._settings = layout, settings
+        self._layout, self.settings = layout, settings
         self._containers, self._volumes = containers, volumes
         self._bounding = devices.bounding_capabilities()
         self._limits = devices.limits_above_which_we_cannot_go(self._bounding)
@@ -72,7 +75,7 @@ class Bundles:
             has_mqueue=os.path.isdir("/dev/mqueue"),
             machine=platform.machine(),
         )
-        config = make_config(self._with_defaults(container, place), facts)
+        config = make_config(self._with_parts(self._with_defaults(container, place)), facts)
         path = f"{self._layout.container(container.id)}/config.json"
         write_atomically(path, jsonio.dumps(config).encode("utf-8", "surrogateescape"), 0o600)
 
@@ -87,22 +90,37 @@ class Bundles:
             *(host["Ulimits"] or ()),
             *(
                 {"Name": name, "Soft": soft, "Hard": hard}
-                for name, (soft, hard) in self._settings.default_ulimits.items()
+                for name, (soft, hard) in self.settings.default_ulimits.items()
                 if name not in asked
             ),
         ]
         return replaced(container, host=host)
 
     def cgroup_of(self, container: Container) -> str:
-        parent = container.host["CgroupParent"] or self._settings.cgroup_parent
+        parent = container.host["CgroupParent"] or self.settings.cgroup_parent
         return f"{parent.rstrip('/') or ''}/{container.id}"
 
     def unmake(self, container: Container) -> None:
         """What `make` mounted. Files stay: `inspect` names them."""
-        shm = self._shm(container.id)
-        if os.path.ismount(shm):
-            with doing("unmount", shm):
-                syscall.umount2(shm, MNT_DETACH)
+        parts = [index for index, mount in enumerate(container.mounts) if mount.subpath]
+        for path in (self._shm(container.id), *(self._part(container.id, index) for index in parts)):
+            _unmount(path)
+
+    # --- parts of volumes -------------------------------------------------------------------------
+
+    def _part(self, id: str, index: int) -> str:
+        return f"{self._layout.container(id)}/part-{index}"
+
+    def _with_parts(self, container: Container) -> Container:
+        """With a mount of ours in the place of each part of a volume: by its name, another container could
+        have a symlink there by the time that the runtime looks."""
+        mounts = list(container.mounts)
+        for index, mount in enumerate(mounts):
+            if mount.subpath:
+                path = self._part(container.id, index)
+                _mount_part(mount, path)
+                mounts[index] = replaced(mount, source=path)
+        return replaced(container, mounts=tuple(mounts))
 
     # --- namespaces that are shared ---------------------------------------------------------------
 
@@ -178,9 +196,9 @@ class Bundles:
             ),
             "resolv.conf": etcfiles.make_resolv(
                 resolv,
-                servers=host["Dns"] or self._settings.dns,
-                search=host["DnsSearch"] or self._settings.dns_search,
-                options=host["DnsOptions"] or self._settings.dns_options,
+                servers=host["Dns"] or self.settings.dns,
+                search=host["DnsSearch"] or self.settings.dns_search,
+                options=host["DnsOptions"] or self.settings.dns_options,
                 embedded=place.dns_server,
                 is_host_network=place.is_host,
             ),
@@ -204,10 +222,10 @@ class Bundles:
             "health": _make_health(container),
             "stop_signal": config.get("StopSignal") or "TERM",
             "stop_timeout": config.get("StopTimeout", 10),
-            "exit_command": list(self._settings.exit_command),
+            "exit_command": list(self.settings.exit_command),
         }
         if host["Runtime"] != "pyrunc":
-            made["runtime"] = self._settings.runtimes[host["Runtime"]]
+            made["runtime"] = self.settings.runtimes[host["Runtime"]]
         return {name: value for name, value in made.items() if value is not None}
 
     def _log_settings(self, container: Container) -> dict[str, Any]:
@@ -216,15 +234,49 @@ class Bundles:
         if wanted["Type"] == "none":
             return {"driver": "none"}
         files = (
-            int(options["max-file"]) if "max-file" in options else 1 if options else self._settings.log_files
+            int(options["max-file"]) if "max-file" in options else 1 if options else self.settings.log_files
         )
-        size = log_size(options["max-size"]) if "max-size" in options else self._settings.log_size_bytes
+        size = log_size(options["max-size"]) if "max-size" in options else self.settings.log_size_bytes
         return {
             "driver": wanted["Type"],
             "path": self._layout.log(container.id),
             "max_size": size,
             "max_file": files,
         }
+
+
+def _unmount(path: str) -> None:
+    """If something is mounted there: asked of the kernel alone, for what is bound from the same file system
+    looks like any directory."""
+    try:
+        syscall.umount2(path, MNT_DETACH)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise PyruncError.from_errno(error.errno or 0, "unmount", path) from error
+
+
+def _mount_part(mount: MountPoint, path: str) -> None:
+    """Raises PyruncError INVALID if there is no such thing in the volume."""
+    root = os.open(mount.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        part = open_inside(root, mount.subpath)
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        raise PyruncError(
+            INVALID, f"cannot access path {mount.subpath} of volume {mount.name}", "", why
+        ) from error
+    finally:
+        os.close(root)
+    try:
+        with doing("mount a part of a volume", path):
+            if stat.S_ISDIR(os.fstat(part).st_mode):
+                os.makedirs(path, 0o700, exist_ok=True)
+            else:
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _unmount(path)
+            syscall.mount(fd_path(part), path, "", MS_BIND | MS_REC, "")
+    finally:
+        os.close(part)
 
 
 def make_restart(policy: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyrunc.engine.events import Bus
     from pyrunc.engine.layout import Layout
     from pyrunc.engine.locks import Locks
+    from pyrunc.engine.settings import Settings
     from pyrunc.engine.volumes import Volumes
     from pyrunc.image.images import Image
     from pyrunc.image.store import Store
@@ -38,8 +39,6 @@ class Created(Record):
 
 
 class Containers:
-    """`runtimes`: names of other runtimes that may be asked for; `log_driver`: where none is."""
-
     def __init__(
         self,
         layout: Layout,
@@ -48,12 +47,10 @@ class Containers:
         locks: Locks,
         store: Store,
         volumes: Volumes,
-        runtimes: tuple[str, ...] = (),
-        log_driver: str = "json-file",
+        settings: Settings,
     ) -> None:
         self._layout, self._database, self._bus, self._locks = layout, database, bus, locks
-        self._store, self._volumes, self._runtimes = store, volumes, runtimes
-        self._log_driver = log_driver
+        self._store, self._volumes, self.settings = store, volumes, settings
         self.live_status: Callable[[str], dict[str, Any] | None] = lambda _: None
         os.makedirs(layout.containers, 0o711, exist_ok=True)
 
@@ -108,7 +105,7 @@ class Containers:
         """`image` None: on nothing. Raises PyruncError; nothing is left then but volumes with a name."""
         defaults = image.config.config if image is not None else {}
         full = hostconfig.complete_config(config, defaults)
-        full_host = hostconfig.complete_host(host, self._runtimes, self._log_driver)
+        full_host = hostconfig.complete_host(host, tuple(self.settings.runtimes), self.settings.log_driver)
         require_security_options(full_host)
         normalise((*(full_host["CapAdd"] or ()), *(full_host["CapDrop"] or ())))
         id = secrets.token_hex(32)

@@ -57,7 +57,7 @@ class Endpoints:
         networks: Networks,
         containers: Containers,
     ) -> None:
-        self._database, self._bus, self._site, self._settings = database, bus, site, settings
+        self._database, self._bus, self._site, self.settings = database, bus, site, settings
         self._networks, self._containers = networks, containers
         self._held: dict[str, ports.Held] = {}
         self._last: dict[str, str] = {}  # address given out last, by network: the next one is another
@@ -250,7 +250,7 @@ class Endpoints:
     def _sandbox(self, container: Container, pairs: list[tuple[Network, Endpoint]]) -> Sandbox:
         """`pairs`: as they shall be."""
         attachments = tuple(_attachments(pairs))
-        servers = container.host["Dns"] or self._settings.dns
+        servers = container.host["Dns"] or self.settings.dns
         gateway = next((item.network.gateway for item in attachments if not item.network.internal), "")
         names = (("host.docker.internal", gateway),) if gateway else ()
         return Sandbox(

@@ -31,6 +31,7 @@ from pyrunc.engine.watch import Watch
 from pyrunc.errors import PyruncError, doing
 from pyrunc.image.store import open_store
 from pyrunc.network.model import Site
+from pyrunc.record import replaced
 from pyrunc.shim import protocol
 
 TYPE_CHECKING = False
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from pyrunc.engine.layout import Layout
     from pyrunc.engine.model import Container
     from pyrunc.engine.settings import Settings
+
+
+_RELOADED = ("insecure_registries", "labels", "registry_mirrors", "runtimes")
 
 
 class Engine:
@@ -64,8 +68,7 @@ class Engine:
             self.locks,
             self.store,
             self.volumes,
-            tuple(settings.runtimes),
-            settings.log_driver,
+            settings,
         )
         site = Site(run_root=layout.run_root, table=settings.network_table)
         self.networks = Networks(self.database, self.bus, site)
@@ -76,7 +79,7 @@ class Engine:
         self.watch = Watch(self._tell)
         self.shims = Shims(layout.runtime_state)
         self.containers.live_status = self.watch.status
-        bundles = Bundles(layout, settings, self.containers, self.volumes)
+        self.bundles = Bundles(layout, settings, self.containers, self.volumes)
         self.runner = Runner(
             layout=layout,
             locks=self.locks,
@@ -84,14 +87,14 @@ class Engine:
             containers=self.containers,
             volumes=self.volumes,
             endpoints=self.endpoints,
-            bundles=bundles,
+            bundles=self.bundles,
             waiting=self.waiting,
             watch=self.watch,
             shims=self.shims,
         )
-        self._add_questions(bundles)
+        self._add_questions()
 
-    def _add_questions(self, bundles: Bundles) -> None:
+    def _add_questions(self) -> None:
         """What is asked, and asked for, of what is there by now."""
         layout, settings = self.layout, self.settings
         self.verbs = Verbs(
@@ -109,7 +112,7 @@ class Engine:
         )
 
         self.connections = Connections(
-            layout, self.locks, self.containers, self.networks, self.endpoints, bundles
+            layout, self.locks, self.containers, self.networks, self.endpoints, self.bundles
         )
         self.archive = Archive(layout, self.store, self.locks, self.containers)
         self.observer = Observer(layout, self.bus, self.containers)
@@ -123,6 +126,19 @@ class Engine:
                 self.execs.tell(container, event)
             return
         self.runner.tell(id, event)
+
+    def reload(self, settings: Settings) -> None:
+        """Of these settings those that may change while we run; the others wait for the next start."""
+        changed = {
+            name for name in settings.FIELDS if getattr(settings, name) != getattr(self.settings, name)
+        }
+        for name in sorted(changed - {*_RELOADED}):
+            log.warning(f"{name.replace('_', '-')}: the new value is taken up by the next start")
+        taken = {name: getattr(settings, name) for name in _RELOADED}
+        self.settings = replaced(self.settings, **taken)
+        for part in (self.containers, self.bundles, self.endpoints, self.images, self.system):
+            part.settings = self.settings
+        self.bus.publish("daemon", "reload", "", {"name": os.uname().nodename})
 
     def close(self) -> None:
         """Containers go on."""

@@ -50,7 +50,7 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 class Images:
     def __init__(self, store: Store, bus: Bus, containers: Containers, settings: Settings) -> None:
         self.store = store
-        self._bus, self._containers, self._settings = bus, containers, settings
+        self._bus, self._containers, self.settings = bus, containers, settings
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -191,10 +191,10 @@ class Images:
         return asking.look_up(parse_reference(name), options)
 
     def _registries(self) -> Registries:
-        mirrors = tuple(Mirror(url=url) for url in self._settings.registry_mirrors)
+        mirrors = tuple(Mirror(url=url) for url in self.settings.registry_mirrors)
         return Registries(
             mirrors=(("docker.io", mirrors),) if mirrors else (),
-            insecure=self._settings.insecure_registries,
+            insecure=self.settings.insecure_registries,
         )
 
     # --- archives ---------------------------------------------------------------------------------

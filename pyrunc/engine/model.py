@@ -18,8 +18,8 @@ BIND, VOLUME, TMPFS, IMAGE = "bind", "volume", "tmpfs", "image"
 
 
 class MountPoint(Record):
-    """`source`: a path of the host (nothing for tmpfs); `name`: of a volume; `options`: of the mount itself,
-    as config.json has them."""
+    """`source`: a path of the host (nothing for tmpfs); `name`: of a volume, `subpath`: what of it;
+    `options`: of the mount itself, as config.json has them."""
 
     type: str
     destination: str
@@ -32,6 +32,7 @@ class MountPoint(Record):
     options: tuple[str, ...] = ()
     copies_up: bool = False
     is_anonymous: bool = False
+    subpath: str = ""
 
 
 class Container(Record):

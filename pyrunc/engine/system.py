@@ -23,7 +23,7 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 class System:
     def __init__(self, layout: Layout, settings: Settings, containers: Containers, images: Images) -> None:
-        self._layout, self._settings = layout, settings
+        self._layout, self.settings = layout, settings
         self._containers, self._images = containers, images
         self._started_ns = time.time_ns()
 
@@ -81,7 +81,7 @@ class System:
             "NFd": len(os.listdir("/proc/self/fd")),
             "NGoroutines": len(os.listdir("/proc/self/task")),
             "SystemTime": format_time(time.time_ns()),
-            "LoggingDriver": self._settings.log_driver,
+            "LoggingDriver": self.settings.log_driver,
             "NEventsListener": 0,
             "KernelVersion": host.release,
             "OperatingSystem": _operating_system(),
@@ -97,11 +97,11 @@ class System:
             "HttpsProxy": os.environ.get("HTTPS_PROXY", ""),
             "NoProxy": os.environ.get("NO_PROXY", ""),
             "Name": host.nodename,
-            "Labels": list(self._settings.labels),
+            "Labels": list(self.settings.labels),
             "ServerVersion": __version__,
             "Runtimes": {
                 "pyrunc": {"path": "pyrunc"},
-                **{name: {"path": path} for name, path in self._settings.runtimes.items()},
+                **{name: {"path": path} for name, path in self.settings.runtimes.items()},
             },
             "DefaultRuntime": "pyrunc",
             "Warnings": self._warnings(),
@@ -123,26 +123,26 @@ class System:
     def _registry_config(self) -> dict[str, Any]:
         index = {
             "Name": "docker.io",
-            "Mirrors": list(self._settings.registry_mirrors),
+            "Mirrors": list(self.settings.registry_mirrors),
             "Secure": True,
             "Official": True,
         }
         insecure = {
             name: {"Name": name, "Mirrors": [], "Secure": False, "Official": False}
-            for name in self._settings.insecure_registries
+            for name in self.settings.insecure_registries
             if "/" not in name
         }
-        networks = [name for name in self._settings.insecure_registries if "/" in name]
+        networks = [name for name in self.settings.insecure_registries if "/" in name]
         return {
             "InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128", *networks],
             "IndexConfigs": {"docker.io": index, **insecure},
-            "Mirrors": list(self._settings.registry_mirrors),
+            "Mirrors": list(self.settings.registry_mirrors),
         }
 
     def _warnings(self) -> list[str]:
-        megabytes = self._settings.log_size_bytes >> 20
+        megabytes = self.settings.log_size_bytes >> 20
         return [
-            f"NOTE: logs are bounded by default: {self._settings.log_files} files of {megabytes} MB "
+            f"NOTE: logs are bounded by default: {self.settings.log_files} files of {megabytes} MB "
             "(--log-opt max-size, max-file)"
         ]
 

@@ -314,3 +314,37 @@ def test_at_rest_it_is_small(engine):
             if line.startswith("Pss:"):
                 total += int(line.split()[1])
     assert total < 60 << 10, f"{total} KiB in {len(pids)} processes"
+
+
+def test_a_hangup_has_the_settings_read_again(engine, tmp_path):
+    """Those of Docker's that may change while it runs; a file that is wrong changes nothing."""
+    file = tmp_path / "daemon.json"
+    file.write_text('{"labels": ["a=1"]}')
+    assert engine.process is not None
+    engine.end()
+    engine.start("--config-file", str(file))
+    try:
+        assert engine.call("GET", "/info")["Labels"] == ["a=1"]
+        new = {
+            "labels": ["b=2"], "insecure-registries": ["10.1.2.3:5000"], "registry-mirrors": ["https://m.test"],
+            "runtimes": {"mine": {"path": "/bin/true"}}, "log-driver": "none",
+        }  # fmt: skip
+        file.write_text(json.dumps(new))
+        engine.process.send_signal(signal.SIGHUP)
+        until(lambda: engine.call("GET", "/info")["Labels"] == ["b=2"], "it has read them")
+        info = engine.call("GET", "/info")
+        assert "10.1.2.3:5000" in info["RegistryConfig"]["IndexConfigs"]
+        assert info["RegistryConfig"]["Mirrors"] == ["https://m.test"]
+        assert "mine" in info["Runtimes"]
+        assert info["LoggingDriver"] == "json-file"
+        assert "log-driver: the new value is taken up by the next start" in engine.log()
+        with engine.client as client:
+            body = {"Image": IMAGE, "HostConfig": {"Runtime": "mine"}}
+            client.call("POST", "/containers/create", body=body)
+        file.write_text('{"labels": 5}')
+        engine.process.send_signal(signal.SIGHUP)
+        until(lambda: "the configuration stays as it was" in engine.log(), "it says so")
+        assert engine.call("GET", "/info")["Labels"] == ["b=2"]
+    finally:
+        engine.end()
+        engine.start()

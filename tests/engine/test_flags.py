@@ -17,8 +17,6 @@ from support.engine import CGROUP, DOCKER, IMAGE, SEARCH_PATH
 from support.netns import Namespace
 from support.waiting import until
 
-from pyrunc.errors import PyruncError
-
 RUN = ("run", "--rm", "--network", "none")
 SECONDS = 20
 
@@ -170,14 +168,6 @@ def test_a_volume_that_is_not_filled(docker):
     assert says(docker, "-v", "empty:/data:nocopy", script="ls /data | wc -l") == "0"
     mount = "type=volume,src=empty2,dst=/data,volume-nocopy"
     assert says(docker, "--mount", mount, script="ls /data | wc -l") == "0"
-
-
-def test_a_directory_of_a_volume_is_refused_in_a_sentence(engine):
-    """By the API: not every docker has the word."""
-    volume = {"Type": "volume", "Source": "store", "Target": "/v", "VolumeOptions": {"Subpath": "sub"}}
-    body = {"Image": IMAGE, "Cmd": ["true"], "HostConfig": {"Mounts": [volume]}}
-    with engine.client as client, pytest.raises(PyruncError, match="volume-subpath is not supported"):
-        client.call("POST", "/containers/create", body=body)
 
 
 def test_volumes_of_another_container(docker):

@@ -79,7 +79,8 @@ def test_mounts_of_each_type():
         {"Type": "bind", "Source": "a", "Target": "/x"},
         {"Type": "bind", "Source": "/a", "Target": "x"},
         {"Type": "tmpfs", "Source": "/a", "Target": "/x"},
-        {"Type": "volume", "Source": "vo", "Target": "/x", "VolumeOptions": {"Subpath": "y"}},
+        {"Type": "volume", "Source": "vo", "Target": "/x", "VolumeOptions": {"Subpath": "y/../.."}},
+        {"Type": "volume", "Source": "vo", "Target": "/x", "VolumeOptions": {"Subpath": "/y"}},
         {
             "Type": "volume",
             "Source": "vo",
