@@ -19,6 +19,7 @@ from pyrunc.api.server import Listener, Server
 from pyrunc.engine.engine import Engine
 from pyrunc.errors import CONFLICT, INVALID, PyruncError, doing
 from pyrunc.files import write_all
+from pyrunc.later import fetch_all
 from pyrunc.options import HelpWanted
 
 TYPE_CHECKING = False
@@ -75,6 +76,7 @@ def run(read: Callable[[], Configuration]) -> None:
             engine.settle()
             engine.close()
             return
+        fetch_all()
         listeners = [_listen(host, configuration) for host in configuration.hosts]
         server = Server(make_router(engine), listeners)
         for number in (signal.SIGTERM, signal.SIGINT):

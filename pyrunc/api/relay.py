@@ -1,5 +1,5 @@
-"""A plain descriptor for an upgraded connection: its own; or, for TLS, whose bytes only this process can
-read, and for a client that has sent something already, one end of a socket pair with a thread behind it.
+"""A plain descriptor for an upgraded connection whose bytes only this process can read, being TLS's, or has
+read already: one end of a socket pair with a thread behind it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,7 @@ _PIECE_BYTES = 64 << 10
 @contextmanager
 def relayed(connection: socket, early: bytes) -> Iterator[int]:
     """Within, whoever wants to go on with the connection takes a copy of the descriptor. Leaving it waits for
-    the relay, if there is one, and so for the last copy to be closed."""
-    if not isinstance(connection, SSLSocket) and not early:
-        yield connection.fileno()
-        return
+    the relay, and so for the last copy to be closed."""
     ours, theirs = socketpair()
     relay = threading.Thread(target=_relay, args=(connection, ours, early), daemon=True)
     relay.start()

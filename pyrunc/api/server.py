@@ -9,29 +9,33 @@ touched by a few pages each. asyncio alone would take more memory than all of th
 
 from __future__ import annotations
 
-import ssl
 import sys
 import threading
-import traceback
+from contextlib import contextmanager
 from selectors import EVENT_READ, DefaultSelector
 from socket import IPPROTO_TCP, SHUT_WR, TCP_NODELAY, socket, socketpair
 
 from pyrunc import __version__, jsonio, log
 from pyrunc.api import http1
 from pyrunc.api.call import Empty, Json, Stream, Text, Upgrade
-from pyrunc.api.relay import relayed
 from pyrunc.api.router import VERSION, version_text
 from pyrunc.api.status import body_of, code_of
 from pyrunc.api.wire import PIECE_BYTES, Wire
 from pyrunc.errors import INTERNAL, PyruncError
+from pyrunc.later import later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import ssl
+    import traceback
+    from collections.abc import Iterator, Sequence
 
+    from pyrunc.api import relay
     from pyrunc.api.call import Reply
     from pyrunc.api.router import Router
     from pyrunc.api.wire import Body
+else:
+    relay, traceback = later("pyrunc.api.relay"), later("traceback")
 
 _STACK_BYTES = 512 << 10
 _BACKLOG = 512
@@ -226,6 +230,17 @@ def _send_stream(wire: Wire, request: http1.Request, reply: Stream) -> bool:
     return is_chunked
 
 
+@contextmanager
+def _plain(connection: socket, early: bytes) -> Iterator[int]:
+    """A descriptor that carries the client's bytes as they are: the connection's own, unless TLS speaks there
+    or some have been read already."""
+    if type(connection) is socket and not early:
+        yield connection.fileno()
+        return
+    with relay.relayed(connection, early) as fd:
+        yield fd
+
+
 def _upgrade(wire: Wire, request: http1.Request, reply: Upgrade) -> None:
     """101, or for who didn't ask to be upgraded, 200 and then likewise raw bytes (docker-py's older way)."""
     try:
@@ -235,7 +250,7 @@ def _upgrade(wire: Wire, request: http1.Request, reply: Upgrade) -> None:
         else:
             wire.send(http1.encode_response(200, (("Content-Type", reply.content_type),)))
         early, wire.buffered = wire.buffered, b""
-        with relayed(wire.socket, early) as fd:
+        with _plain(wire.socket, early) as fd:
             try:
                 reply.begin(fd)
             finally:

@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from pyrunc.engine.model import to_document
 from pyrunc.engine.networks import HOST, NULL, Network, network_from
 from pyrunc.errors import CONFLICT, DENIED, INVALID, PyruncError
-from pyrunc.network import ipam, plan, ports, sandbox, wiring
+from pyrunc.later import later
+from pyrunc.network import ipam, plan, ports, sandbox
 from pyrunc.network.model import DNS_ADDRESS, Attachment, Endpoint, PortBinding, PortRequest, Sandbox, Site
 from pyrunc.record import Record, replaced
 from pyrunc.shim import protocol
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from pyrunc.engine.model import Container
     from pyrunc.engine.networks import Networks
     from pyrunc.engine.settings import Settings
+    from pyrunc.network import wiring
+else:
+    wiring = later("pyrunc.network.wiring")
 
 
 _FDS_AT_ONCE = 16

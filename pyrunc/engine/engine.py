@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 
 from pyrunc import log
-from pyrunc.engine.archive import Archive
 from pyrunc.engine.attachments import Waiting
 from pyrunc.engine.bundle import Bundles
 from pyrunc.engine.connections import Connections
@@ -30,6 +30,7 @@ from pyrunc.engine.volumes import Volumes
 from pyrunc.engine.watch import Watch
 from pyrunc.errors import PyruncError, doing
 from pyrunc.image.store import open_store
+from pyrunc.later import later
 from pyrunc.network.model import Site
 from pyrunc.record import replaced
 from pyrunc.shim import protocol
@@ -38,9 +39,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrunc.engine import archive
+    from pyrunc.engine.archive import Archive
     from pyrunc.engine.layout import Layout
     from pyrunc.engine.model import Container
     from pyrunc.engine.settings import Settings
+else:
+    archive = later("pyrunc.engine.archive")
 
 
 _RELOADED = ("insecure_registries", "labels", "registry_mirrors", "runtimes")
@@ -114,9 +119,14 @@ class Engine:
         self.connections = Connections(
             layout, self.locks, self.containers, self.networks, self.endpoints, self.bundles
         )
-        self.archive = Archive(layout, self.store, self.locks, self.containers)
         self.observer = Observer(layout, self.bus, self.containers)
         self.system = System(layout, settings, self.containers, self.images)
+
+    @cached_property
+    def archive(self) -> Archive:
+        """Only when somebody asks: few do, and it needs much of what reads and writes layers."""
+        made: Archive = archive.Archive(self.layout, self.store, self.locks, self.containers)
+        return made
 
     def _tell(self, id: str, event: dict[str, Any]) -> None:
         """From the watch's thread."""

@@ -6,12 +6,9 @@ import time
 
 from pyrunc import log
 from pyrunc.errors import INVALID, PyruncError
-from pyrunc.image import asking, removal
 from pyrunc.image import images as catalogue
-from pyrunc.image.archive import save
+from pyrunc.image import removal
 from pyrunc.image.images import ImageFilter
-from pyrunc.image.importer import import_tree
-from pyrunc.image.load import load
 from pyrunc.image.options import (
     Credentials,
     ImageUse,
@@ -22,9 +19,8 @@ from pyrunc.image.options import (
     Registries,
 )
 from pyrunc.image.platforms import parse_platform
-from pyrunc.image.pull import list_tags, pull
-from pyrunc.image.push import push
 from pyrunc.image.usage import disk_usage
+from pyrunc.later import later
 from pyrunc.oci.reference import parse_reference
 from pyrunc.options import parse_duration
 from pyrunc.record import replaced
@@ -37,12 +33,17 @@ if TYPE_CHECKING:
     from pyrunc.engine.containers import Containers
     from pyrunc.engine.events import Bus
     from pyrunc.engine.settings import Settings
+    from pyrunc.image import archive, asking, importer, load, pull, push
     from pyrunc.image.asking import Found
     from pyrunc.image.images import HistoryItem, Image
     from pyrunc.image.options import DiskUsage, Pruned, Removed
     from pyrunc.image.progress import Callback
     from pyrunc.image.store import Store
     from pyrunc.oci.image import Descriptor, Platform
+else:
+    archive, asking, importer, load, pull, push = (
+        later(f"pyrunc.image.{name}") for name in ("archive", "asking", "importer", "load", "pull", "push")
+    )
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -154,9 +155,9 @@ class Images:
         elif tag or bare.tag or bare.digest:
             wanted = [replaced(bare, tag=tag) if tag else bare]
         else:
-            wanted = [replaced(bare, tag=one) for one in list_tags(bare, options)]
+            wanted = [replaced(bare, tag=one) for one in pull.list_tags(bare, options)]
         for reference in wanted:
-            image = pull(self.store, reference, options)
+            image = pull.pull(self.store, reference, options)
             self._publish("pull", reference.familiar, reference.familiar_repository)
             log.debug(f"pulled {reference.familiar}: {image.id}")
 
@@ -167,7 +168,7 @@ class Images:
         options = PushOptions(
             credentials=make_credentials(credentials), registries=self._registries(), progress=progress
         )
-        pushed = push(self.store, reference, options)
+        pushed = push.push(self.store, reference, options)
         self._publish("push", reference.familiar, reference.familiar_repository)
         return pushed
 
@@ -201,13 +202,13 @@ class Images:
 
     def save(self, texts: tuple[str, ...], sink: Callable[[bytes], object], platform: str = "") -> None:
         """Raises PyruncError NOT_FOUND, before anything is written."""
-        save(self.store, texts, sink, parse_platform(platform) if platform else None)
+        archive.save(self.store, texts, sink, parse_platform(platform) if platform else None)
         for text in texts:
             self._publish("save", self.find(text).id)
 
     def load(self, source: Callable[[int], bytes], progress: Callback) -> None:
         """Raises PyruncError INVALID."""
-        for loaded in load(self.store, source, progress=progress):
+        for loaded in load.load(self.store, source, progress=progress):
             self._publish("load", loaded.image_id)
 
     def import_tree(
@@ -220,7 +221,7 @@ class Images:
         platform: str,
     ) -> Image:
         """Raises PyruncError INVALID."""
-        made = import_tree(
+        made = importer.import_tree(
             self.store,
             source,
             ImportOptions(

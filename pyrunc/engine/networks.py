@@ -8,7 +8,8 @@ import time
 
 from pyrunc.engine.model import to_document
 from pyrunc.errors import CONFLICT, DENIED, INVALID, NOT_FOUND, UNSUPPORTED, PyruncError
-from pyrunc.network import ipam, wiring
+from pyrunc.later import later
+from pyrunc.network import ipam
 from pyrunc.network.model import DEFAULT_BRIDGE, Site, bridge_name
 from pyrunc.network.model import Network as Wire
 from pyrunc.network.options import parse_options
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from pyrunc.engine.db import Database
     from pyrunc.engine.events import Bus
+    from pyrunc.network import wiring
+else:
+    wiring = later("pyrunc.network.wiring")
 
 BRIDGE, HOST, NULL = "bridge", "host", "null"
 PREDEFINED = ("bridge", "host", "none")

@@ -51,6 +51,23 @@ def test_run_says_what_the_program_says_and_ends_as_it_does(pyr):
     assert pyr.ok("ps", "-aq") == ""
 
 
+_DEAR = {"pyroute2", "asyncio", "ssl", "http.client", "email", "logging", "unittest", "click", "rich", "json"}
+
+
+def test_what_a_command_does_not_need_it_does_not_import(lonely):
+    """An engine in its own process pays for each import on each call, as a daemon does once."""
+    python, *words = lonely.command("run", "--rm", "--network", "none", IMAGE, "echo", "done")
+    done = subprocess.run(
+        [python, "-X", "importtime", *words], capture_output=True, text=True, check=True, timeout=60,
+        env=lonely.environment,
+    )  # fmt: skip
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.count("|") == 2}
+    assert done.stdout == "done\n"
+    assert "pyrunc.engine.engine" in imported
+    assert imported & _DEAR == set()
+    assert len(imported) < 280
+
+
 def test_exit_codes_of_what_was_not_run(pyr):
     none = ("--network", "none", IMAGE)
     assert "executable file not found" in pyr.fails("run", "--rm", *none, "nosuch", code=127)
