@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 from support import leaks
 from support.bundle import Bundle
@@ -36,13 +35,8 @@ def all_at_once(runtime: Runtime, commands: list[tuple[object, ...]]) -> list[Do
     ]
 
 
-def mounts() -> int:
-    return len(Path("/proc/self/mountinfo").read_text().splitlines())
-
-
 def test_parallel_creates(runtime: Runtime, bundle: Bundle) -> None:
     """One bundle, many ids: each is created, listed, and goes."""
-    before = mounts()
     names = [runtime.prepare(bundle, "sleep", "1000", id=f"{bundle.id}-{n}") for n in range(CREATES)]
     for done in all_at_once(runtime, [("create", "--bundle", bundle.path, name) for name in names]):
         done.ok()
@@ -59,7 +53,7 @@ def test_parallel_creates(runtime: Runtime, bundle: Bundle) -> None:
         done.ok()
     assert os.listdir(runtime.root) == []
     assert leaks.cgroups(bundle.id) == []
-    assert mounts() == before
+    assert leaks.mounts_below(runtime.work) == []
 
 
 def test_parallel_execs(runtime: Runtime, bundle: Bundle) -> None:
@@ -77,7 +71,6 @@ def test_parallel_execs(runtime: Runtime, bundle: Bundle) -> None:
 
 def test_one_after_the_other(runtime: Runtime, bundle: Bundle) -> None:
     """The end of one is the beginning of the next, with the same id."""
-    before = mounts()
     name = runtime.prepare(bundle, "sh", "-c", "echo $((6 * 7)); exit 3")
     for _ in range(CYCLES):
         done = runtime("run", "--bundle", bundle.path, name)
@@ -86,7 +79,7 @@ def test_one_after_the_other(runtime: Runtime, bundle: Bundle) -> None:
         done.stderr_path.unlink()
         assert not os.path.exists(runtime.root / name)
     assert leaks.cgroups(name) == []
-    assert mounts() == before
+    assert leaks.mounts_below(runtime.work) == []
     assert leaks.reap_orphans(runtime._before) == set()
 
 

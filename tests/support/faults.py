@@ -17,7 +17,7 @@ from support.runtime import Done, Runtime
 
 # The interpreter's memory and start, the end of a process, and calls that cannot fail: close(2) lets go of a
 # descriptor whatever it answers, and none of ours is of a file system that answers late.
-_NOT_OURS = frozenset({
+NOT_OURS = frozenset({
     "arch_prctl", "brk", "clock_gettime", "clock_nanosleep", "close", "execve", "exit", "exit_group",
     "futex", "getegid", "geteuid", "getgid", "getpid", "getrandom", "gettid", "getuid", "lseek", "madvise",
     "mmap", "mprotect", "mremap", "munmap", "prlimit64", "readlink", "restart_syscall", "rseq",
@@ -91,7 +91,7 @@ def faults(counts: dict[str, Counter[str]], effect: str) -> Iterator[Fault]:
     one. What the runtime itself has reached before it has a child can't be had in the child alone."""
     for which in (RUNTIME, CHILDREN):
         for call, total in sorted(counts[which].items()):
-            if call in _NOT_OURS:
+            if call in NOT_OURS:
                 continue
             first = 1 if which == RUNTIME else counts[RUNTIME][call] + 1
             numbers = range(first, total + 1)
