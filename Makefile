@@ -68,7 +68,8 @@ test-faults: private $(VENV)/.done
 test-storm: export PYRUNC_TEST_STORM := long
 test-storm: private $(VENV)/.done
 	tools/need busybox-static iproute2 nftables
-	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest --timeout 7200 tests/security/test_storm.py tests/engine/test_storm.py
+	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest --timeout 7200 tests/security/test_storm.py tests/engine/test_storm.py \
+	    tests/callers/test_shim_v2.py::test_one_shim_many_lives
 
 lint: $(VENV)/.done
 	$(VENV)/bin/ruff check

@@ -130,6 +130,11 @@ class Server:
         self._numbers += 1
         return f"{posix.getpid():x}-{self._numbers:x}"
 
+    def keep_code(self, name: str, code: int) -> None:
+        """For a while: that alone, and nothing else of the exec."""
+        self.exec_codes[name] = code
+        self.tools.loop.after(_KEPT_SECONDS, lambda: self.exec_codes.pop(name, None))
+
     def leave_to(self, hub: Hub) -> None:
         """An exec has ended; its client may not have taken all of its output yet."""
         self._leaving = [item for item in (*self._leaving, hub) if item.is_busy]
@@ -282,8 +287,7 @@ class Session:
         if self._hub is not None:
             self._hub.end()
             server.leave_to(self._hub)
-        server.exec_codes[self.name] = code
-        server.tools.loop.after(_KEPT_SECONDS, lambda: server.exec_codes.pop(self.name, None))
+        server.keep_code(self.name, code)
         for told in self.waiting:
             told(code)
         server.publish("exec_exit", {"exec": self.name, "exit_code": code})

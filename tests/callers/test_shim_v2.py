@@ -26,6 +26,7 @@ from pyrunc.shim.containerd import messages, ttrpc
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 NAMESPACE = f"{PREFIX}shim-{os.getpid()}"
 KILLED = 137
+LIVES, EXECS = (2000, 50) if os.environ.get("PYRUNC_TEST_STORM") == "long" else (50, 10)
 SLEEP = ("sleep", "1000")
 
 
@@ -673,6 +674,42 @@ def test_a_hundred_containers(shim):
     assert len(os.listdir(f"/proc/{shim_pid}/fd")) < 240
     boxes[0]("Shutdown")
     assert time.monotonic() - begun < 120
+
+
+def test_one_shim_many_lives(shim):
+    """A pod whose first container stays, while another comes and goes, and commands are executed, many at a
+    time: neither descriptors nor memory, and every answer is the right one."""
+    first = box(shim, group="pod").start()
+    pid = first("Connect")["shim_pid"]
+    other = box(shim, "sh", "-c", "exit 5", group="pod", rootfs_at=first.bundle.rootfs)
+    other.bundle.write()
+
+    def ask(method: str, **fields: Any) -> dict[str, Any]:
+        return first.ask(method, id=other.id, **fields)
+
+    def lives(count: int) -> tuple[int, int]:
+        for _ in range(count):
+            ask("Create", bundle=str(other.bundle.path))
+            ask("Start")
+            assert ask("Wait")["exit_status"] == ask("Delete")["exit_status"] == 5
+        names = [f"exec-{n}" for n in range(EXECS)]
+        for n, name in enumerate(names):
+            first("Exec", exec_id=name, spec=process("sh", "-c", f"exit {n}"))
+        started = [first.ask.ask("Start", id=first.id, exec_id=name) for name in names]
+        for stream in started:
+            first.ask.take(stream)
+        ended = [first("Wait", exec_id=name)["exit_status"] for name in names]
+        assert ended == [first("Delete", exec_id=name)["exit_status"] for name in names]
+        assert ended == list(range(EXECS))
+        text = Path(f"/proc/{pid}/status").read_text()
+        return len(os.listdir(f"/proc/{pid}/fd")), int(text.partition("RssAnon:")[2].split()[0])
+
+    lives(10)
+    before = lives(10)
+    after = lives(LIVES)
+    assert after[0] == before[0]
+    assert after[1] - before[1] < 256
+    first.end()
 
 
 # --- when something dies --------------------------------------------------------------------------

@@ -5,13 +5,17 @@ The default is a short form; PYRUNC_TEST_STORM=long, as `make test-storm` has it
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from support import leaks
 from support.bundle import Bundle
 from support.runtime import Done, Runtime
+from support.shims import ShimOf, descriptors
 from support.waiting import until
 
 LONG = os.environ.get("PYRUNC_TEST_STORM") == "long"
@@ -103,3 +107,64 @@ def test_one_id_for_two(runtime: Runtime, new_bundle: Callable[[], Bundle]) -> N
         runtime._delete_and_reap(name)
         assert not os.path.exists(runtime.root / name)
         assert leaks.cgroups(name) == []
+
+
+# --- the shim -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_shims(runtime: Runtime) -> Runtime:
+    if not runtime("--version").stdout.startswith("pyrunc "):
+        pytest.skip("the shim is pyrunc's")
+    return runtime
+
+
+def test_shims_at_once(with_shims: Runtime, bundle: Bundle) -> None:
+    """Each keeps the output and the exit code of its own container, and is gone with it."""
+    runtime = with_shims
+    names = [
+        runtime.prepare(bundle, "sh", "-c", "hostname; sleep 1000", id=f"{bundle.id}-{n}")
+        for n in range(CREATES)
+    ]
+    run = ("run", "--bundle", bundle.path, "--detach", "--shim")
+    for done in all_at_once(runtime, [(*run, name) for name in names]):
+        done.ok()
+    for done in all_at_once(runtime, [("state", name) for name in names]):
+        state = json.loads(done.ok().stdout)
+        assert (state["status"], state["shim"]["status"]) == ("running", "running")
+    for done in all_at_once(runtime, [("kill", name, "KILL") for name in names]):
+        done.ok()
+    for verb, said in (("wait", "137\n"), ("logs", "inside\n"), ("delete", "")):
+        assert [done.ok().stdout for done in all_at_once(runtime, [(verb, name) for name in names])] == [
+            said
+        ] * CREATES
+    assert os.listdir(runtime.root) == []
+    assert leaks.cgroups(bundle.id) == []
+    until(lambda: not leaks.reap_orphans(runtime._before), "no shim is left", SECONDS)
+
+
+def test_one_shim_and_many_execs(with_shims: Runtime, bundle: Bundle) -> None:
+    """Wave after wave of them: neither descriptors nor memory."""
+    made = ShimOf(with_shims, bundle, "sleep", "1000").start()
+
+    def wave() -> tuple[int, int]:
+        begun = [(n, made.exec("sh", "-c", f"echo {n}; exit {n}")) for n in range(EXECS)]
+        for n, stream in begun:
+            assert stream.rest().rpartition(b"\n")[0].endswith(str(n).encode())
+            assert made.call("wait", exec=stream.answer["exec"]) == {"exit_code": n}
+            stream.close()
+        until(lambda: made.status["status"] == "running", "it runs")
+        return len(descriptors(made.pid)), private_kib(made.pid)
+
+    wave()
+    first = wave()
+    for _ in range(ROUNDS):
+        last = wave()
+    assert last[0] == first[0]
+    assert last[1] - first[1] < 64 + EXECS * ROUNDS, "more than exit codes, which can be asked for a while"
+    made.call("delete", force=True)
+
+
+def private_kib(pid: int) -> int:
+    (found,) = re.findall(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    return int(found)
