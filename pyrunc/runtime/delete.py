@@ -23,25 +23,26 @@ _SIGKILL = 9
 _LONGEST_WAIT_MILLISECONDS = 10_000
 
 
-def delete(state_root: str, container_id: str, *, force: bool) -> None:
-    """Raises PyruncError; with `force` a container that isn't there is no error, one that runs is killed,
-    and one that a crash left half-made goes too."""
+def delete(state_root: str, container_id: str, *, force: bool) -> bool:
+    """Raises PyruncError; with `force` a container that isn't there is no error (False), one that runs is
+    killed, and one that a crash left half-made goes too."""
     with doing(f"delete container {container_id}"):
-        _lock_and_delete(state_root, container_id, force)
+        return _lock_and_delete(state_root, container_id, force)
 
 
-def _lock_and_delete(state_root: str, container_id: str, force: bool) -> None:
+def _lock_and_delete(state_root: str, container_id: str, force: bool) -> bool:
     try:
         lock = store.lock(state_root, container_id)
     except PyruncError as error:
         if force and error.kind == NOT_FOUND:
             store.check_id(container_id)
-            return
+            return False
         raise
     try:
         _delete(state_root, container_id, force)
     finally:
         posix.close(lock)
+    return True
 
 
 def _delete(state_root: str, container_id: str, force: bool) -> None:

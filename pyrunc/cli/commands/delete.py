@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pyrunc.cli.main import Settings, names, shims_of
+import posix
+
+from pyrunc.cli.main import SHIMS, Settings, names, shims_of
 from pyrunc.options import Command, Flag, Operand
 from pyrunc.runtime.delete import delete
 
@@ -27,6 +29,14 @@ def main(settings: Settings, given: dict[str, Any]) -> int:
         shims = shims_of(settings, name)
         if shims is not None:
             shims.delete(settings, name, force=given["force"])
-        else:
-            delete(settings.state_root, name, force=given["force"])
+        elif not delete(settings.state_root, name, force=given["force"]):
+            _remove_place_of_shims(settings.state_root)
     return 0
+
+
+def _remove_place_of_shims(state_root: str) -> None:
+    """Whoever was to make a container with the first of them may have been killed before there was one."""
+    try:
+        posix.rmdir(f"{state_root}/{SHIMS}")
+    except OSError:
+        pass  # it isn't there, or of use to others
