@@ -91,11 +91,12 @@ def differences(theirs: Any, ours: Any, where: str = "") -> list[str]:
 @needs_root
 def test_as_runc_prints_them(runc):
     def steady():
-        """Both of one moment: the container begins and ends processes."""
+        """Both of one moment: the container begins and ends processes, and time passes."""
         before, ours, after = runc.stats(), read_stats(runc.paths), runc.stats()
-        return (before, ours) if before["pids"] == ours["pids"] == after["pids"] else None
+        is_still = before["pids"] == ours["pids"] == after["pids"] and not differences(before, after)
+        return (before, ours) if is_still else None
 
-    theirs, ours = until(steady, "no process began or ended between two looks")
+    theirs, ours = until(steady, "nothing changed between two looks")
     assert list(theirs) == list(ours)
     if PURE_CGROUP2 or "hugetlb" in CGROUP1:
         assert theirs["hugetlb"].keys() == ours["hugetlb"].keys()
