@@ -218,4 +218,8 @@ class Engine:
         for key in self.store.snapshots.active():
             if key not in known and len(key) == 64:
                 self.store.snapshots.remove(key)
+        for key in self.store.snapshots.cut_off():
+            if len(key) == 64:
+                with self.locks.holding(key):  # another process may be removing it
+                    self.store.snapshots.clear(key)
         self.locks.sweep(known)

@@ -304,6 +304,16 @@ def test_a_kill_in_the_middle_loses_nothing(docker, milliseconds):
     until(lambda: not docker.residue(), "nothing is left", 5)
 
 
+def test_what_a_killed_daemon_was_making_or_removing_is_taken_away(docker):
+    id = docker.ok("create", IMAGE, "true").strip()
+    active = next((docker.root / "data/images/snapshots").glob(f"*/active/{id}")).parent
+    docker.end(KILL)
+    for name in (f".{'a' * 64}.0123456789abcdef", f".{'b' * 64}.gone"):
+        (active / name / "fs/etc").mkdir(parents=True)
+    docker.start()
+    assert [path.name for path in active.iterdir()] == [id]
+
+
 # --- the machine anew ---------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
     committed/HEX/{fs,meta.json}        a layer; HEX is that of its chain id
     active/KEY/{fs,work,meta.json}      a container's
+    active/.KEY.…                       one that is being made, or removed
     making/HEX/…, making/HEX.lock       a layer that is being unpacked
 
 A layer is made aside and renamed: whoever sees `committed/HEX` sees all of it. The lock says that its maker
@@ -252,6 +253,18 @@ class Snapshots:
             except FileNotFoundError:
                 return
             remove_tree(gone)
+
+    def cut_off(self) -> tuple[str, ...]:
+        """Keys of which something lies aside: whoever was making or removing it was killed, or is still at
+        it."""
+        aside = (name for name in os.listdir(f"{self.root}/active") if name.startswith("."))
+        return tuple(sorted({name[1:].rpartition(".")[0] for name in aside}))
+
+    def clear(self, key: str) -> None:
+        """Remove what lies aside. Only while nobody makes or removes it."""
+        for name in os.listdir(f"{self.root}/active"):
+            if name[1:].rpartition(".")[0] == key and name.startswith("."):
+                remove_tree(f"{self.root}/active/{name}")
 
     def usage(self, key: str) -> Usage:
         """What the container has written. Raises NOT_FOUND."""

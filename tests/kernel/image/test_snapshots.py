@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from pyrunc.errors import CONFLICT, INVALID, NOT_FOUND, UNSUPPORTED, PyruncError
+from pyrunc.image.snapshots import base
 from pyrunc.image.snapshots.base import Usage
 from pyrunc.image.snapshots.overlay import _mount_by_option
 from pyrunc.image.store import open_store
@@ -38,6 +40,39 @@ def view(snapshots, work):
 
     yield mount
     snapshots.unmount(str(target))
+
+
+@pytest.mark.parametrize("verb", ["prepare", "remove"])
+def test_what_was_cut_off_can_be_cleared(snapshots, monkeypatch, verb):
+    """By a kill, when all is aside and nothing in its place."""
+    snapshots.prepare("other", TWO)
+    if verb == "remove":
+        snapshots.prepare("c", TWO)
+    pid = os.fork()
+    if pid == 0:
+        with monkeypatch.context() as context:
+            context.setattr(base, "_write_meta", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+            context.setattr(base.shutil, "rmtree", _killed_by_its_second_call())
+            snapshots.prepare("c", TWO) if verb == "prepare" else snapshots.remove("c")
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert snapshots.cut_off() == ("c",)
+    snapshots.clear("c")
+    assert (snapshots.cut_off(), snapshots.active()) == ((), ("other",))
+    assert os.listdir(f"{snapshots.root}/active") == ["other"]
+
+
+def _killed_by_its_second_call():
+    """The first is for what an earlier removal has left."""
+    calls = []
+
+    def rmtree(path):
+        calls.append(path)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise FileNotFoundError(path)
+
+    return rmtree
 
 
 def test_a_container_sees_all_layers(snapshots, view):
