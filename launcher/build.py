@@ -44,11 +44,12 @@ def build(tree: Path, library: str, output: Path) -> None:
         if "pyrunc.cli.main" not in chosen:
             raise Unavailable("the command line imports what cannot be frozen")
         defines = {"SCRIPTS": f"{library}/bin"}
+        groups = freeze.group(chosen)
         if deepfreeze.IS_POSSIBLE:
-            _write_objects(chosen, Path(scratch))
+            _write_objects(groups, Path(scratch))
             defines["STATIC_CODE"] = ""
         else:
-            _write_groups(freeze.group(chosen), Path(scratch))
+            _write_marshalled(groups, Path(scratch))
             defines["CODE"] = f"{scratch}/code"
         linked = [f'LINKED("{name}", {function})' for name, function in freeze.LINKED.items()]
         Path(scratch, "linked.h").write_text("\n".join(linked))
@@ -67,16 +68,21 @@ def build(tree: Path, library: str, output: Path) -> None:
         raise Unavailable(f"what was built does not run: {said.stderr.strip()[-200:]}")
 
 
-def _write_objects(modules: dict[str, freeze.Module], directory: Path) -> None:
-    """`constants.h`: the code, and all that it refers to; `frozen.h`: which module's is which, by name."""
-    writer = deepfreeze.Writer()
-    codes = {name: writer.code(module.code) for name, module in sorted(modules.items())}
+def _write_objects(groups: list[list[freeze.Module]], directory: Path) -> None:
+    """`constants.h`: the code, and all that it refers to, in a section for each group; `groups.h`: these
+    sections; `frozen.h`: each module's group and code, by name."""
+    writer, sections, places = deepfreeze.Writer(), [], {}
+    for number, group in enumerate(groups):
+        sections.append(f"GROUP(frozen_{number})")
+        writer.lines += ["#undef SECTION", f'#define SECTION "frozen_{number}"']
+        for module in group:
+            places[module.name] = f'FROZEN("{module.name}", {number}, {writer.code(module.code)})'
     (directory / "constants.h").write_text("\n".join(writer.lines))
-    lines = [f'FROZEN("{name}", {code})' for name, code in codes.items()]
-    (directory / "frozen.h").write_text("\n".join(lines))
+    (directory / "groups.h").write_text("\n".join(sections))
+    (directory / "frozen.h").write_text("\n".join(places[name] for name in sorted(places)))
 
 
-def _write_groups(groups: list[list[freeze.Module]], directory: Path) -> None:
+def _write_marshalled(groups: list[list[freeze.Module]], directory: Path) -> None:
     """`code`: the groups, marshalled, one after the other; `groups.h`: where each begins, and its length;
     `frozen.h`: each module's place in a group, by name."""
     code, begins, places = b"", [], {}

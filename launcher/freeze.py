@@ -152,7 +152,7 @@ def _needs(module: Module, modules: Mapping[str, Module]) -> set[str]:
 
 def group(modules: Mapping[str, Module]) -> list[list[Module]]:
     """Modules that the same commands import are used together, or not at all: marshalled together they share
-    their strings. One that waits for a call is by itself."""
+    their strings. One that waits for a call is by itself. First come those that most commands need."""
     users: dict[str, set[str]] = {name: set() for name in modules}
     for command in modules:
         if command.startswith("pyrunc.cli.commands."):
@@ -161,7 +161,7 @@ def group(modules: Mapping[str, Module]) -> list[list[Module]]:
     groups: dict[tuple[str, ...], list[Module]] = {}
     for name in sorted(modules):
         groups.setdefault(tuple(sorted(users[name])) or (name,), []).append(modules[name])
-    return list(groups.values())
+    return [groups[users] for users in sorted(groups, key=len, reverse=True)]
 
 
 def _followed(name: str, modules: Mapping[str, Module]) -> set[str]:

@@ -12,7 +12,9 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <marshal.h>
+#include <malloc.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static char **words; /* argv */
@@ -25,6 +27,7 @@ static const struct program {
 }, *program = programs;
 static pid_t begun_as; /* a fork has other work than these words */
 extern int native_has_forked(void);
+enum { HEAP_BYTES = 512 << 10, DATA_BYTES = 200 << 10 };
 
 /* --- tables of modules ------------------------------------------------------------------------------------- */
 
@@ -56,13 +59,34 @@ void _Py_Deepfreeze_Fini(void)
 {
 }
 
+/* Each page that is written for the first time is a fault, of which a call has hundreds, and which takes ten times
+ * what the page itself does: so those that will be are asked for together (Linux 5.14; earlier ones refuse). */
+static void populate(const void *begin, const void *end)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)begin & -page;
+
+    if (program == programs) /* the other one lives long, and is to be small */
+        madvise((void *)first, (uintptr_t)end - first, MADV_POPULATE_WRITE);
+}
+
 #ifdef STATIC_CODE
-/* The modules' code is there with the program (deepfreeze.py). */
+/* The modules' code is there with the program (deepfreeze.py), in groups of those that are used together. */
 #include "objects.h"
 #include "constants.h"
-#define FROZEN(name, code) {name, code},
+#define GROUP(section) extern char __start_##section[], __stop_##section[];
+#include "groups.h"
+#undef GROUP
+#define GROUP(section) {__start_##section, __stop_##section, 0},
+static struct group {
+    const char *begin, *end;
+    int is_populated;
+} groups[] = {
+#include "groups.h"
+};
+#define FROZEN(name, group, code) {name, &groups[group], code},
 static const struct frozen {
     const char *name;
+    struct group *group;
     PyObject *code;
 } frozen[] = { /* in order of names */
 #include "frozen.h"
@@ -70,6 +94,8 @@ static const struct frozen {
 
 static PyObject *find_code(const struct frozen *entry)
 {
+    if (!entry->group->is_populated++)
+        populate(entry->group->begin, entry->group->end);
     return entry->code;
 }
 #else
@@ -200,19 +226,23 @@ static PyObject *import_module(const char *name)
 /* __import__(name, globals, locals, fromlist, level): in `from a import b`, b may be a module of package a. */
 static PyObject *import(PyObject *self, PyObject *const *given, Py_ssize_t count, PyObject *keywords)
 {
+    PyObject *module = PyDict_GetItemWithError(PyImport_GetModuleDict(), given[0]), *wanted;
+    PyObject *from = count > 3 ? given[3] : keywords ? given[count] : Py_None;
     const char *name = PyUnicode_AsUTF8(given[0]), *end;
-    PyObject *from = count > 3 ? given[3] : keywords ? given[count] : Py_None, *module;
     char inner[256];
 
-    if (!name || !(module = import_module(name)))
+    if (!module && (!name || !(module = import_module(name))))
         return NULL;
     if (!PyTuple_Check(from) && !PyList_Check(from)) { /* `import a.b` binds a */
         end = strchrnul(name, '.');
         snprintf(inner, sizeof inner, "%.*s", (int)(end - name), name);
-        return Py_XNewRef(import_module(inner));
+        return *end ? Py_XNewRef(import_module(inner)) : Py_NewRef(module);
     }
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(from); i++) {
-        snprintf(inner, sizeof inner, "%s.%s", name, PyUnicode_AsUTF8(PySequence_Fast_GET_ITEM(from, i)));
+        wanted = PySequence_Fast_GET_ITEM(from, i);
+        if (PyDict_Contains(PyModule_GetDict(module), wanted))
+            continue;
+        snprintf(inner, sizeof inner, "%s.%s", name, PyUnicode_AsUTF8(wanted));
         if (find_frozen(inner) && !import_module(inner))
             return NULL;
     }
@@ -226,6 +256,34 @@ static PyMethodDef import_definition = {
 /* --- the start --------------------------------------------------------------------------------------------- */
 
 extern int _PySignal_Init(int install_signal_handlers);
+
+static void *map_arena(void *context, size_t size)
+{
+    void *arena = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    return arena == MAP_FAILED ? NULL : arena;
+}
+
+static void unmap_arena(void *context, void *arena, size_t size)
+{
+    munmap(arena, size);
+}
+
+/* The interpreter's own data, and as much of a heap as any call needs, which is never given back. */
+static void prepare_memory(void)
+{
+    extern char __data_start[], __bss_start[], _end[];
+    static const PyObjectArenaAllocator arenas = {NULL, map_arena, unmap_arena};
+    char *heap;
+
+    mallopt(M_TOP_PAD, HEAP_BYTES);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    heap = malloc(1);
+    populate(heap, heap + HEAP_BYTES);
+    free(heap);
+    populate(__data_start, __data_start + DATA_BYTES);
+    populate(__bss_start, _end);
+    PyObject_SetArenaAllocator((PyObjectArenaAllocator *)&arenas);
+}
 
 static int start_interpreter(void)
 {
@@ -278,6 +336,8 @@ int main(int argc, char **argv)
     begun_as = getpid();
     if (argc && strcmp(slash ? slash + 1 : argv[0], programs[1].name) == 0)
         program = &programs[1];
+    if (program == programs)
+        prepare_memory();
     signal(SIGPIPE, SIG_IGN); /* as an ordinary interpreter: what is written to nobody is an error, no signal */
     signal(SIGXFSZ, SIG_IGN);
     if (start_interpreter() == 0 && furnish(argc) == 0 && (module = import_module(program->module)))
