@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE))
 import deepfreeze  # noqa: E402  (beside this file, where -I does not look)
 import freeze  # noqa: E402
 
-SOURCES = ("launcher.c", "native.c", "json.c")
+SOURCES = ("launcher.c", "native.c", "json.c", *(("classes.c",) if deepfreeze.IS_POSSIBLE else ()))
 # Static and at a fixed address: a dynamic linker would take longer than a `kill`.
 FLAGS = ("-O2", "-static", "-no-pie", "-fno-pie", "-Wall", "-Werror=implicit-function-declaration")
 

@@ -59,6 +59,10 @@ void _Py_Deepfreeze_Fini(void)
 {
 }
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 /* Each page that is written for the first time is a fault, of which a call has hundreds, and which takes ten times
  * what the page itself does: so those that will be are asked for together (Linux 5.14; earlier ones refuse). */
 static void populate(const void *begin, const void *end)
@@ -253,6 +257,26 @@ static PyMethodDef import_definition = {
     "__import__", (PyCFunction)(void (*)(void))import, METH_FASTCALL | METH_KEYWORDS
 };
 
+#ifdef STATIC_CODE
+extern PyObject *build_class(PyObject *, PyObject *const *, Py_ssize_t, PyObject *); /* classes.c */
+static PyMethodDef class_definition = {
+    "__build_class__", (PyCFunction)(void (*)(void))build_class, METH_FASTCALL | METH_KEYWORDS
+};
+
+static int replace_build_class(void)
+{
+    PyObject *built_in = PyEval_GetBuiltins();
+    PyObject *function = PyCFunction_New(&class_definition, PyDict_GetItemString(built_in, "__build_class__"));
+
+    return function ? PyDict_SetItemString(built_in, "__build_class__", function) : -1;
+}
+#else
+static int replace_build_class(void)
+{
+    return 0;
+}
+#endif
+
 /* --- the start --------------------------------------------------------------------------------------------- */
 
 extern int _PySignal_Init(int install_signal_handlers);
@@ -320,7 +344,7 @@ static int furnish(int argc)
             return -1;
         PyList_SET_ITEM(arguments, i, word);
     }
-    if (!arguments || !function || PySys_SetObject("argv", arguments) < 0)
+    if (!arguments || !function || replace_build_class() < 0 || PySys_SetObject("argv", arguments) < 0)
         return -1;
     return PySys_SetObject("stdout", Py_None) < 0 || PySys_SetObject("path", PyList_New(0)) < 0
         || PySys_SetObject("meta_path", PyList_New(0)) < 0

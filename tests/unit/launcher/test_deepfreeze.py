@@ -59,7 +59,7 @@ def frozen(tmp_path_factory) -> types.CodeType:
     source.write_text(
         "\n".join(
             [
-                f'#include <Python.h>\n#include "{LAUNCHER}/objects.h"',
+                f'#include <Python.h>\n#include "{LAUNCHER}/objects.h"\n#define SECTION ".data"',
                 *writer.lines,
                 'static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "constants", NULL, -1, NULL};',
                 "PyMODINIT_FUNC PyInit_constants(void)",
