@@ -26,6 +26,7 @@ static const struct program {
     {"containerd-shim-pyrunc-v2", "pyrunc.shim.containerd.main", SCRIPTS "/containerd-shim-pyrunc-v2"},
 }, *program = programs;
 static pid_t begun_as; /* a fork has other work than these words */
+static int is_brief;   /* no shim, which lives long and is to be small */
 extern int native_has_forked(void);
 enum { HEAP_BYTES = 512 << 10, DATA_BYTES = 200 << 10 };
 
@@ -69,7 +70,7 @@ static void populate(const void *begin, const void *end)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)begin & -page;
 
-    if (program == programs) /* the other one lives long, and is to be small */
+    if (is_brief)
         madvise((void *)first, (uintptr_t)end - first, MADV_POPULATE_WRITE);
 }
 
@@ -317,7 +318,7 @@ static int start_interpreter(void)
 
     PyPreConfig_InitIsolatedConfig(&before);
     before.utf8_mode = 1;
-    if (program != programs) /* it lives long: what the start has used and let go of is given back (malloc_trim) */
+    if (program != programs) /* what the start has used and let go of is given back (malloc_trim) */
         before.allocator = PYMEM_ALLOCATOR_MALLOC;
     status = Py_PreInitialize(&before);
     if (PyStatus_Exception(status))
@@ -360,7 +361,10 @@ int main(int argc, char **argv)
     begun_as = getpid();
     if (argc && strcmp(slash ? slash + 1 : argv[0], programs[1].name) == 0)
         program = &programs[1];
-    if (program == programs)
+    is_brief = program == programs;
+    for (int i = 1; i < argc; i++)
+        is_brief &= strcmp(argv[i], "shim") != 0;
+    if (is_brief)
         prepare_memory();
     signal(SIGPIPE, SIG_IGN); /* as an ordinary interpreter: what is written to nobody is an error, no signal */
     signal(SIGXFSZ, SIG_IGN);
