@@ -82,7 +82,7 @@ class Bundles:
     def _with_defaults(self, container: Container, place: Place) -> Container:
         """Where it joins another's network which is the host's, that is its mode; ulimits of daemon.json
         stand unless others were asked for."""
-        host = dict(container.host)
+        host = devices.with_numbers(container.host)
         if place.is_host:
             host["NetworkMode"] = "host"
         asked = {limit["Name"] for limit in host["Ulimits"] or ()}

@@ -3,6 +3,7 @@ of its new name."""
 
 from __future__ import annotations
 
+from pyrunc.engine.hostconfig import require_endpoints
 from pyrunc.errors import DENIED, INVALID, NOT_FOUND, PyruncError
 from pyrunc.record import replaced
 
@@ -34,6 +35,7 @@ class Connections:
 
     def connect(self, network: str, text: str, wish: dict[str, Any]) -> None:
         """`wish`: endpoint settings. What was connected stays so over restarts. Raises PyruncError."""
+        require_endpoints({network: wish})
         id = self._containers.find(text).id
         with self._locks.holding(id):
             container = self._containers.find(id)

@@ -107,6 +107,7 @@ class Containers:
         full = hostconfig.complete_config(config, defaults)
         full_host = hostconfig.complete_host(host, tuple(self.settings.runtimes), self.settings.log_driver)
         require_security_options(full_host)
+        hostconfig.require_endpoints(networks)
         normalise((*(full_host["CapAdd"] or ()), *(full_host["CapDrop"] or ())))
         id = secrets.token_hex(32)
         if not full["Hostname"] and full_host["UTSMode"] != "host":

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 _CAP_SYS_RESOURCE = "CAP_SYS_RESOURCE"
+_BOUNDED_DEVICES = (
+    "BlkioWeightDevice",
+    "BlkioDeviceReadBps",
+    "BlkioDeviceWriteBps",
+    "BlkioDeviceReadIOps",
+    "BlkioDeviceWriteIOps",
+)
 _NOT_OF_A_CONTAINER = (
     "pts",
     "shm",
@@ -72,6 +79,22 @@ def _read(host: str, inside: str, access: str) -> Device:
         uid=info.st_uid,
         gid=info.st_gid,
     )
+
+
+def with_numbers(host: dict[str, Any]) -> dict[str, Any]:
+    """HostConfig, where the block devices whose I/O is bounded have their numbers beside their names. Raises
+    PyruncError INVALID for one that is none."""
+    found = dict(host)
+    for key in _BOUNDED_DEVICES:
+        found[key] = [{**one, **_numbers(one.get("Path") or "")} for one in host[key] or ()]
+    return found
+
+
+def _numbers(path: str) -> dict[str, int]:
+    device = _read(path, path, "")
+    if device.type != "b":
+        raise PyruncError(INVALID, f"{path} is not a block device")
+    return {"major": device.major, "minor": device.minor}
 
 
 def _below(host: str, inside: str, access: str) -> Iterator[Device]:

@@ -56,7 +56,7 @@ READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysr
 
 # What we do not do, and what to say of it: key -> sentence
 _REFUSED = {
-    "DeviceRequests": "device requests (--gpus) are not supported",
+    "DeviceRequests": "device requests (--gpus, and names of CDI) are not supported",
     "StorageOpt": "storage options (--storage-opt) are not supported",
     "Isolation": "isolation modes are of Windows",
     "VolumeDriver": "volume drivers other than local are not supported",
@@ -67,6 +67,17 @@ _REFUSED = {
     "IOMaximumBandwidth": "IOMaximumBandwidth is of Windows",
 }
 _NOTHING: tuple[Any, ...] = (None, "", 0, [], {}, "default", "local")
+
+
+def require_endpoints(networks: dict[str, Any]) -> None:
+    """Endpoint settings by network. Raises PyruncError UNSUPPORTED for addresses that we can't give."""
+    for name, settings in networks.items():
+        wanted = (settings or {}).get("IPAMConfig") or {}
+        for key in ("IPv6Address", "LinkLocalIPs"):
+            if wanted.get(key):
+                raise PyruncError(
+                    UNSUPPORTED, "IPv6 and link-local addresses are not supported", f"network {name}", key
+                )
 
 
 def complete_host(

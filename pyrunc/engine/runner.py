@@ -15,7 +15,7 @@ from contextlib import ExitStack
 
 from pyrunc import jsonio, log
 from pyrunc.engine.state import EXITED, RESTARTING
-from pyrunc.errors import CONFLICT, NOT_FOUND, NOT_MODIFIED, PyruncError, doing
+from pyrunc.errors import CONFLICT, INTERNAL, NOT_FOUND, NOT_MODIFIED, PyruncError, doing
 from pyrunc.files import write_atomically
 from pyrunc.record import replaced
 from pyrunc.shim import protocol
@@ -85,6 +85,9 @@ class Runner:
                     self._start(container)
             except PyruncError as error:
                 self._failed(container, error)
+                raise
+            except Exception as error:  # a bug of ours: who is attached must be told, too
+                self._failed(container, PyruncError(INTERNAL, "internal error", "", repr(error)))
                 raise
         if container.error or container.was_stopped:
             self._forget_past(id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pyrunc.engine.attachments import Attachment, attach
 from pyrunc.engine.bundle import make_restart
+from pyrunc.engine.devices import with_numbers
 from pyrunc.engine.hostconfig import require_resources, require_restart_policy
 from pyrunc.engine.spec.resources import make_limits
 from pyrunc.engine.state import PAUSED, REMOVING
@@ -240,7 +241,7 @@ class Verbs:
             if self._containers.state(container).is_running:
                 arguments: dict[str, Any] = {"restart": make_restart(host["RestartPolicy"])}
                 if changes:
-                    arguments["resources"] = make_limits(host, is_cgroup2=self._is_cgroup2)
+                    arguments["resources"] = make_limits(with_numbers(host), is_cgroup2=self._is_cgroup2)
                 self._call(container, "update", **arguments)
             changed = replaced(container, host=host)
             self._containers.update(changed)

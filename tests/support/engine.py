@@ -210,6 +210,7 @@ def running_engine(root: Path, *flags: str) -> Iterator[Engine]:
         for mount in reversed(mounts(Path("/proc/self/mountinfo").read_text())):
             if mount.target.startswith(f"{root}/"):
                 subprocess.run(["umount", "-l", mount.target], check=False)
-        for path in sorted(Path("/sys/fs/cgroup").glob(f"**{CGROUP}"), reverse=True):
-            with contextlib.suppress(OSError):
-                path.rmdir()
+        for pattern in (CGROUP.strip("/"), f"*{CGROUP}"):
+            for path in Path("/sys/fs/cgroup").glob(pattern):
+                with contextlib.suppress(OSError):
+                    path.rmdir()

@@ -18,6 +18,7 @@ _NO_SWARM = (
 _NO_PLUGINS = "plugins are not supported by pyrunc"
 _NO_BUILDER = "building images is not supported by this version of pyrunc"
 _NO_BUILDKIT = "BuildKit sessions are not supported by pyrunc"
+_NO_WEBSOCKETS = "attaching by a websocket is not supported by pyrunc: attach without"
 _NO_CHECKPOINTS = "checkpoints are not supported by the engine of pyrunc"
 
 # path -> (code, sentence)
@@ -33,6 +34,7 @@ _ABSENT = {
     "/build/cancel": (501, _NO_BUILDER),
     "/session": (501, _NO_BUILDKIT),
     "/grpc": (501, _NO_BUILDKIT),
+    "/containers/{name}/attach/ws": (501, _NO_WEBSOCKETS),
     "/containers/{name}/checkpoints": (501, _NO_CHECKPOINTS),
     "/containers/{name}/checkpoints/{rest*}": (501, _NO_CHECKPOINTS),
 }
@@ -45,8 +47,11 @@ def _refusal(code: int, sentence: str) -> Handler:
     return refuse
 
 
-ROUTES: tuple[Route, ...] = tuple(
-    (method, path, _refusal(code, sentence))
-    for path, (code, sentence) in _ABSENT.items()
-    for method in _METHODS
+ROUTES: tuple[Route, ...] = (
+    ("PUT", "/volumes/{name}", _refusal(503, _NO_SWARM)),  # of cluster volumes alone
+    *(
+        (method, path, _refusal(code, sentence))
+        for path, (code, sentence) in _ABSENT.items()
+        for method in _METHODS
+    ),
 )
