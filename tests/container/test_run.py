@@ -88,9 +88,10 @@ def test_detach_returns_while_the_container_runs(runtime, bundle, work):
     until(lambda: done.stdout == "hello\n", "it writes where the runtime did")
 
 
-def test_detach_leaves_an_exit_status_for_the_subreaper(runtime, bundle):
-    runtime.run(bundle, "sh", "-c", "sleep 0.1; exit 11", options=("-d",)).ok()
-    assert leaks.reap(runtime.pid(bundle)) == 11
+def test_detach_leaves_an_exit_status_for_the_subreaper(runtime, bundle, work):
+    options = ("-d", "--pid-file", work / "pid")
+    runtime.run(bundle, "sh", "-c", "sleep 0.1; exit 11", options=options).ok()
+    assert leaks.reap(int((work / "pid").read_text())) == 11
     runtime.until_status(bundle, "stopped")
 
 
