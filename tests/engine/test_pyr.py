@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.bundle import PREFIX
 from support.engine import IMAGE, Engine, docker_version
-from support.pyr import Pyr, Terminal, alone
+from support.pyr import Pyr, alone
 from support.registry import needs_registry, running_registry
 from support.waiting import until
 
@@ -123,7 +123,7 @@ def test_many_are_asked_though_one_fails(pyr):
 
 
 def test_a_terminal_has_our_size_and_follows_it(pyr):
-    terminal = Terminal(pyr, "run", "--rm", "-it", "--network", "none", IMAGE, "sh")
+    terminal = pyr.on_terminal("run", "--rm", "-it", "--network", "none", IMAGE, "sh")
     terminal.expect(b"# ")
     terminal.type(b"stty size\n")
     terminal.expect(b"33 77\r\n")
@@ -134,14 +134,14 @@ def test_a_terminal_has_our_size_and_follows_it(pyr):
 
 
 def test_keys_leave_a_container_and_attach_finds_it_again(pyr):
-    terminal = Terminal(pyr, "run", "-it", "--name", "left", "--network", "none", IMAGE, "sh")
+    terminal = pyr.on_terminal("run", "-it", "--name", "left", "--network", "none", IMAGE, "sh")
     terminal.expect(b"# ")
     terminal.type(b"X=still\n")
     terminal.expect(b"# ")
     terminal.type(b"\x10\x11")
     assert terminal.end() == 0
     assert pyr.ok("ps", "-q")
-    again = Terminal(pyr, "attach", "left")
+    again = pyr.on_terminal("attach", "left")
     again.type(b"echo $X-here\n")
     again.expect(b"still-here")
     again.type(b"exit 6\n")
@@ -150,7 +150,7 @@ def test_keys_leave_a_container_and_attach_finds_it_again(pyr):
 
 def test_exec_on_a_terminal(pyr):
     pyr.ok("run", "-d", "--name", "web", "--network", "none", IMAGE, "sleep", "1000")
-    terminal = Terminal(pyr, "exec", "-it", "web", "sh")
+    terminal = pyr.on_terminal("exec", "-it", "web", "sh")
     terminal.expect(b"# ")
     terminal.type(b"tty; stty size; exit 5\n")
     terminal.expect(b"/dev/pts/")

@@ -3,58 +3,28 @@
 from __future__ import annotations
 
 import os
-import pty
-import select
-import struct
 import subprocess
-import termios
 import time
-from fcntl import ioctl
 
 import pytest
 from support.engine import DOCKER, IMAGE, Engine
+from support.session import Session
 from support.waiting import until
 
 
-class Session:
-    """docker on a terminal of 33 rows and 77 columns."""
-
-    def __init__(self, engine: Engine, *words: str) -> None:
-        self.fd, inner = pty.openpty()
-        ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(engine.root),
-            "DOCKER_HOST": f"unix://{engine.socket}",
-        }
-        assert DOCKER is not None
-        self.process = subprocess.Popen(
-            [DOCKER, *words], stdin=inner, stdout=inner, stderr=inner, env=environment, start_new_session=True
-        )
-        os.close(inner)
-        self.seen = b""
-
-    def expect(self, text: bytes, seconds: float = 15) -> None:
-        deadline = time.monotonic() + seconds
-        while text not in self.seen:
-            ready, _, _ = select.select([self.fd], [], [], max(deadline - time.monotonic(), 0))
-            assert ready, self.seen
-            self.seen += os.read(self.fd, 4096)
-        self.seen = self.seen.partition(text)[2]
-
-    def type(self, text: bytes) -> None:
-        os.write(self.fd, text)
-
-    def end(self) -> int:
-        try:
-            return self.process.wait(15)
-        finally:
-            self.process.kill()
-            os.close(self.fd)
+def on_terminal(engine: Engine, *words: str) -> Session:
+    """docker, on a terminal."""
+    assert DOCKER is not None
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(engine.root),
+        "DOCKER_HOST": f"unix://{engine.socket}",
+    }
+    return Session([DOCKER, *words], environment)
 
 
 def test_a_terminal(docker):
-    session = Session(docker, "run", "--rm", "-it", "--network", "none", IMAGE, "sh")
+    session = on_terminal(docker, "run", "--rm", "-it", "--network", "none", IMAGE, "sh")
     session.expect(b"# ")
     session.type(b"stty size; tty; exit 4\n")
     session.expect(b"33 77\r\n/dev/pts/0\r\n")
@@ -62,12 +32,12 @@ def test_a_terminal(docker):
 
 
 def test_detach_and_attach_again(docker):
-    session = Session(docker, "run", "-it", "--name", "box", "--network", "none", IMAGE, "sh")
+    session = on_terminal(docker, "run", "-it", "--name", "box", "--network", "none", IMAGE, "sh")
     session.expect(b"# ")
     session.type(b"\x10\x11")
     session.end()
     assert docker.inspect("box")["State"]["Running"]
-    session = Session(docker, "attach", "box")
+    session = on_terminal(docker, "attach", "box")
     session.type(b"echo mar''k\n")
     session.expect(b"mark\r\n")
     session.type(b"exit 6\n")
@@ -76,7 +46,7 @@ def test_detach_and_attach_again(docker):
 
 def test_a_terminal_of_exec(docker):
     docker.ok("run", "-d", "--name", "box", "--network", "none", IMAGE, "sleep", "1000")
-    session = Session(docker, "exec", "-it", "box", "sh")
+    session = on_terminal(docker, "exec", "-it", "box", "sh")
     session.expect(b"# ")
     session.type(b"stty size; exit 5\n")
     session.expect(b"33 77\r\n")

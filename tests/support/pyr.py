@@ -5,23 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pty
-import select
 import shlex
-import struct
 import subprocess
 import sys
-import termios
-import time
 from collections.abc import Iterator
-from fcntl import ioctl
 from pathlib import Path
 from typing import Any
 
-from pyrunc.files import write_all
 from support.bundle import PREFIX
 from support.engine import IMAGE, rootfs_tar
 from support.facts import mounts
+from support.session import Session
 from support.waiting import until
 
 SECONDS = 60
@@ -60,51 +54,14 @@ class Pyr:
         self.ok("network", "prune", "-f")
         self.ok("volume", "prune", "-af")
 
+    def on_terminal(self, *words: str) -> Session:
+        return Session(self.command(*words), {**self.environment, "TERM": "xterm"})
+
     def script(self, directory: Path) -> None:
         """`pyr`, as a program in `directory`."""
         path = directory / "pyr"
         path.write_text(f'#!/bin/sh\nexec {shlex.join(self.command())} "$@"\n')
         path.chmod(0o755)
-
-
-class Terminal:
-    """pyr on a terminal of 33 rows and 77 columns."""
-
-    def __init__(self, pyr: Pyr, *words: str) -> None:
-        self.fd, inner = pty.openpty()
-        self.resize(33, 77)
-        self.process = subprocess.Popen(
-            pyr.command(*words),
-            stdin=inner,
-            stdout=inner,
-            stderr=inner,
-            env={**pyr.environment, "TERM": "xterm"},
-            start_new_session=True,
-            preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(inner)
-        self.seen = b""
-
-    def resize(self, rows: int, columns: int) -> None:
-        ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def expect(self, text: bytes, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
-        while text not in self.seen:
-            ready, _, _ = select.select([self.fd], [], [], max(deadline - time.monotonic(), 0))
-            assert ready, self.seen
-            self.seen += os.read(self.fd, 4096)
-        self.seen = self.seen.partition(text)[2]
-
-    def type(self, text: bytes) -> None:
-        write_all(self.fd, text)
-
-    def end(self) -> int:
-        try:
-            return self.process.wait(SECONDS)
-        finally:
-            self.process.kill()
-            os.close(self.fd)
 
 
 @contextlib.contextmanager
