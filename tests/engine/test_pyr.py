@@ -21,7 +21,9 @@ from support.waiting import until
 
 
 @pytest.fixture(scope="session")
-def lonely(network: None) -> Iterator[Pyr]:
+def lonely(daemon: Engine) -> Iterator[Pyr]:
+    """In the daemon's network namespace, whose bridge has to be there for its subnet to be left alone."""
+    Pyr(daemon.root, ("-H", f"unix://{daemon.socket}")).ok("run", "--rm", IMAGE, "true")
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}pyr-") as directory:
         os.chmod(directory, 0o755)
         with alone(Path(directory)) as made:

@@ -25,6 +25,7 @@ from pyrunc.kernel import const, syscall
 from support.bundle import PREFIX
 from support.caller import UNPACKED
 from support.facts import mounts
+from support.leaks import cgroups_at
 from support.netns import Namespace
 from support.waiting import until
 
@@ -210,7 +211,6 @@ def running_engine(root: Path, *flags: str) -> Iterator[Engine]:
         for mount in reversed(mounts(Path("/proc/self/mountinfo").read_text())):
             if mount.target.startswith(f"{root}/"):
                 subprocess.run(["umount", "-l", mount.target], check=False)
-        for pattern in (CGROUP.strip("/"), f"*{CGROUP}"):
-            for path in Path("/sys/fs/cgroup").glob(pattern):
-                with contextlib.suppress(OSError):
-                    path.rmdir()
+        for path in cgroups_at(CGROUP):
+            with contextlib.suppress(OSError):
+                path.rmdir()

@@ -92,14 +92,23 @@ def mounts_below(directory: Path) -> list[str]:
     return [mount.target for mount in mounts(text) if (mount.target + "/").startswith(inside)]
 
 
+def _hierarchies() -> list[Path]:
+    return sorted({*host.CGROUP1.values(), *([host.CGROUP2] if host.CGROUP2 else [])})
+
+
 def cgroups(name: str) -> list[Path]:
     """Every cgroup directory of any hierarchy whose name holds `name`."""
-    roots = {*host.CGROUP1.values(), *([host.CGROUP2] if host.CGROUP2 else [])}
     found = []
-    for root in sorted(roots):
+    for root in _hierarchies():
         for directory, names, _ in os.walk(root):
             found += [Path(directory, entry) for entry in names if name in entry]
     return found
+
+
+def cgroups_at(path: str) -> list[Path]:
+    """The cgroup of this path, "/a/b", in each hierarchy where it is."""
+    found = [Path(f"{root}{path}") for root in _hierarchies()]
+    return [each for each in found if each.is_dir()]
 
 
 class Watch:

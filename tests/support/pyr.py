@@ -15,6 +15,7 @@ from typing import Any
 from support.bundle import PREFIX
 from support.engine import IMAGE, rootfs_tar
 from support.facts import mounts
+from support.leaks import cgroups_at
 from support.session import Session
 from support.waiting import until
 
@@ -85,7 +86,7 @@ def alone(root: Path) -> Iterator[Pyr]:
             pyr.call("rm", "-fv", *ids)
         for target in reversed(_mounted(root)):
             subprocess.run(["umount", "-l", target], check=False)
-        for path in sorted(Path("/sys/fs/cgroup").glob(f"**{cgroup}"), reverse=True):
+        for path in cgroups_at(cgroup):
             with contextlib.suppress(OSError):
                 path.rmdir()
 
