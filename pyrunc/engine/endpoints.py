@@ -239,6 +239,7 @@ class Endpoints:
         return False
 
     def _connect(self, container: Container, network: Network, wish: dict[str, Any]) -> None:
+        network = self._networks.make_ready(network)
         assert network.wire is not None
         endpoint = self._record(container, network, wish)
         wiring.create_network(self._site, network.wire)  # after a reboot it is not there
@@ -334,7 +335,7 @@ class Endpoints:
         for row in self._database.rows("endpoints"):
             if row["container_id"] not in ids:
                 self._database.delete("endpoints", network=row["network_id"], container=row["container_id"])
-        wires = [network.wire for network in map(network_from, self._database.rows("networks"))]
+        wires = [self._networks.make_ready(network).wire for network in self._networks.known()]
         sandboxes = [
             self._sandbox(container, self.of_container(container.id))
             for container in running

@@ -13,7 +13,7 @@ from pyrunc.network import ipam
 from pyrunc.network.model import DEFAULT_BRIDGE, Site, bridge_name
 from pyrunc.network.model import Network as Wire
 from pyrunc.network.options import parse_options
-from pyrunc.record import Record
+from pyrunc.record import Record, replaced
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,6 +111,25 @@ class Networks:
             bridge=bridge,
             is_default=True,
         )
+
+    def make_ready(self, network: Network) -> Network:
+        """Before its bridge is made. The default network's subnet was chosen when somebody first asked for
+        it: if the host has come to have routes to it since, it gets another, unless containers are on it."""
+        wire = network.wire
+        if wire is None or not wire.is_default or wiring.is_made(wire):
+            return network
+        routed = wiring.host_subnets()
+        if ipam.is_free(wire.subnet, routed):
+            return network
+        with self._database.transaction():
+            if self._database.rows("endpoints", network=network.id):
+                return network
+            others = [subnet for subnet in self._subnets() if subnet != wire.subnet]
+            subnet = ipam.choose_subnet((*others, *routed))
+            changed = replaced(wire, subnet=subnet, gateway=ipam.choose_gateway(subnet))
+            network = replaced(network, wire=changed)
+            self._database.update("networks", to_document(network), id=network.id)
+        return network
 
     def _subnets(self) -> list[str]:
         found = [network_from(row).wire for row in self._database.rows("networks")]

@@ -46,15 +46,22 @@ def choose_subnet(taken: Iterable[str], pools: Iterable[str] = DEFAULT_POOLS) ->
     """The first subnet of the pools that overlaps none of `taken`: subnets of networks and routes of the
     host, where one that covers everything (a default route) takes nothing. Raises CONFLICT when none is
     left."""
-    others = [subnet for subnet in map(IPv4Network, taken) if subnet.prefixlen > _ALL_PREFIX]
+    others = tuple(taken)
     for candidate in _candidates(pools):
-        if not any(candidate.overlaps(other) for other in others):
+        if is_free(str(candidate), others):
             return str(candidate)
     raise PyruncError(
         CONFLICT,
         "all predefined address pools have been fully subnetted",
         hint="remove networks that are not in use, or choose one by --subnet",
     )
+
+
+def is_free(subnet: str, taken: Iterable[str]) -> bool:
+    """As for choose_subnet."""
+    wanted = IPv4Network(subnet)
+    others = [other for other in map(IPv4Network, taken) if other.prefixlen > _ALL_PREFIX]
+    return not any(wanted.overlaps(other) for other in others)
 
 
 def _candidates(pools: Iterable[str]) -> Iterator[IPv4Network]:

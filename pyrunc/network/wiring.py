@@ -42,6 +42,11 @@ def host_subnets() -> tuple[str, ...]:
     return links.routed_subnets()
 
 
+def is_made(network: Network) -> bool:
+    """Is its bridge there?"""
+    return links.is_there(network.bridge)
+
+
 @contextmanager
 def _alone(site: Site) -> Iterator[None]:
     """No other process makes or removes a network meanwhile: the last one takes the table with it."""

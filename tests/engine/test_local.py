@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,21 @@ def test_what_ends_later_is_cleaned_up_without_anybody(local):
     engine = Engine(local.root, ())
     until(lambda: not engine.residue(), f"nothing is left: {engine.residue()[-3:]}", 20)
     assert local.run('print(client.call("GET", "/containers/json", query={"all": True}))') == "[]\n"
+
+
+def test_a_default_network_whose_subnet_somebody_has_taken_gets_another(local):
+    """It is chosen when somebody asks, and its bridge made with the first container: much later, perhaps."""
+    subnet = local.run('print(client.call("GET", "/networks/bridge")["IPAM"]["Config"][0]["Subnet"])').strip()
+    device = ("dev", "taker")
+    subprocess.run(["ip", "link", "add", "taker", "type", "bridge"], check=True)
+    try:
+        subprocess.run(["ip", "link", "set", "taker", "up"], check=True)
+        subprocess.run(["ip", "route", "add", subnet, *device], check=True)
+        local.run(CREATE.format(command=["sleep", "1000"], network="bridge", removes=False))
+        found = json.loads(local.run('print(json.dumps(client.call("GET", "/containers/box/json")))'))
+        address = found["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+        assert ip_address(address) not in ip_network(subnet)
+        network = json.loads(local.run('print(json.dumps(client.call("GET", "/networks/bridge")))'))
+        assert ip_address(address) in ip_network(network["IPAM"]["Config"][0]["Subnet"])
+    finally:
+        subprocess.run(["ip", "link", "del", "taker"], check=True)
