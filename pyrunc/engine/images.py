@@ -213,24 +213,25 @@ class Images:
 
     def import_tree(
         self,
-        source: Callable[[int], bytes],
+        source: Callable[[int], bytes] | str,
         *,
         reference: str,
         message: str,
         changes: tuple[str, ...],
         platform: str,
     ) -> Image:
-        """Raises PyruncError INVALID."""
-        made = importer.import_tree(
-            self.store,
-            source,
-            ImportOptions(
-                reference=reference,
-                message=message,
-                changes=changes,
-                platform=parse_platform(platform) if platform else None,
-            ),
+        """`source`: reads it, or where it is to be fetched. Raises PyruncError INVALID."""
+        options = ImportOptions(
+            reference=reference,
+            message=message,
+            changes=changes,
+            platform=parse_platform(platform) if platform else None,
         )
+        if isinstance(source, str):
+            with importer.fetched(source) as read:
+                made = importer.import_tree(self.store, read, options)
+        else:
+            made = importer.import_tree(self.store, source, options)
         self._publish("import", made.id)
         return made
 

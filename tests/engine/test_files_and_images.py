@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import tarfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from support.engine import IMAGE
+from support.engine import IMAGE, rootfs_tar
 from support.registry import Registry, needs_registry, running_registry
+
+from pyrunc.errors import PyruncError
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -132,3 +137,20 @@ def test_a_committed_image_has_nothing_of_what_every_container_gets(docker, tmp_
         with tarfile.open(fileobj=whole.extractfile(manifest["Layers"][-1])) as layer:
             assert layer.getnames() == ["made", "vol"]
     docker.ok("rmi", "img:made")
+
+
+def test_an_image_of_what_lies_at_an_address(docker, tmp_path):
+    (tmp_path / "tree.tar").write_bytes(rootfs_tar())
+    serve = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        id = docker.ok("import", "-c", "ENV PATH=/bin", f"{base}/tree.tar", "img:url").splitlines()[-1]
+        assert "404" in docker.fails("import", f"{base}/none.tar", "img:none")
+        server.shutdown()
+    assert id.startswith("sha256:")
+    assert docker.ok("run", "--rm", "--network", "none", "img:url", "cat", "/data/seed") == "from the image\n"
+    assert "can't fetch" in docker.fails("import", "http://127.0.0.1:9/x.tar", "img:none")
+    with docker.client as client, pytest.raises(PyruncError, match="only http and https"):
+        client.call("POST", "/images/create", query={"fromSrc": "file:///etc/passwd", "repo": "img"})
+    docker.ok("rmi", "img:url")

@@ -88,6 +88,20 @@ def test_a_new_name_is_one_for_its_neighbours_too(docker):
     assert [finds(name) for name in ("new", "kept", "old")] == [True, True, False]
 
 
+def test_without_icc_neighbours_are_apart_but_ports_are_published(docker):
+    icc = "com.docker.network.bridge.enable_icc=false"
+    docker.ok("network", "create", "-o", icc, "net")
+    docker.ok("run", "-d", "--name", "web", "--network", "net", "-p", "18085:80", IMAGE, *SERVE)
+    until(lambda: fetch("http://127.0.0.1:18085/") == "served\n", "it is served")
+    own = docker.inspect("web")["NetworkSettings"]["Networks"]["net"]
+    neighbour = ("run", "--rm", "--init", "--network", "net", IMAGE)
+    assert docker.docker(*neighbour, "ping", "-c", "1", "-W", "1", "web").returncode == 1
+    assert own["IPAddress"] in docker.ok(*neighbour, "nslookup", "web")
+    words = ("wget", "-q", "-O-", f"http://{own['Gateway']}:18085/")
+    assert docker.ok("run", "--rm", IMAGE, *words) == "served\n", "from another network by the host's port"
+    assert docker.inspect("net")["Options"] == {"com.docker.network.bridge.enable_icc": "false"}
+
+
 def test_connect_and_disconnect(docker):
     docker.ok("network", "create", "net")
     docker.ok("run", "-d", "--name", "web", IMAGE, *SERVE)

@@ -7,7 +7,7 @@ from queue import Queue
 
 from pyrunc.api.call import Stream
 from pyrunc.api.progress import encode, shown, streamed
-from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
+from pyrunc.errors import INVALID, PyruncError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         def load(self, source: Callable[[int], bytes], progress: Any) -> None: ...
         def import_tree(
             self,
-            source: Callable[[int], bytes],
+            source: Callable[[int], bytes] | str,
             *,
             reference: str,
             message: str,
@@ -68,13 +68,12 @@ def _pull(engine: Needs, call: Call) -> Stream:
 
 
 def _import(engine: Needs, call: Call) -> Stream:
-    if call.text("fromSrc") != "-":
-        raise PyruncError(UNSUPPORTED, "importing from a URL is not supported", call.text("fromSrc"))
     reference = call.text("repo")
     if reference and call.text("tag"):
         reference += ":" + call.text("tag")
+    url = call.text("fromSrc")
     made = engine.images.import_tree(
-        call.body.read,
+        call.body.read if url == "-" else url,
         reference=reference,
         message=call.text("message"),
         changes=tuple(call.texts("changes")),
