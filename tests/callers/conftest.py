@@ -125,7 +125,7 @@ def _containerd(runtime_command: str) -> Iterator[Path]:
             yield path
         finally:
             daemon.terminate()
-            daemon.wait(20)
+            daemon.wait(30)
 
 
 def _answers(path: Path) -> bool:

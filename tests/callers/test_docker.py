@@ -151,7 +151,7 @@ def test_logs_followed_to_the_end(docker):
         assert follower.stdout.readline() == "one\n"
         docker.ok("exec", "box", "touch", "/go")
         assert follower.stdout.read() == "two\n"
-        assert follower.wait(20) == 0
+        assert follower.wait(30) == 0
 
 
 def test_attach(docker):
@@ -160,7 +160,7 @@ def test_attach(docker):
         first.stdin.write("echo $((40 + 2)); exit 4\n")
         first.stdin.flush()
         assert first.stdout.readline() == "42\n"
-        assert first.wait(20) == 4
+        assert first.wait(30) == 4
 
 
 def test_attach_and_detach_by_keys(docker):
@@ -169,7 +169,7 @@ def test_attach_and_detach_by_keys(docker):
         terminal.type("echo $((40 + 2))\n")
         terminal.expect("\n42\r")
         terminal.type("\x18")
-        process.wait(20)
+        process.wait(30)
     assert status(docker) == "running"
 
 

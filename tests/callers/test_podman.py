@@ -118,7 +118,7 @@ def test_logs_followed_to_the_end(podman):
         assert follower.stdout.readline() == "one\n"
         podman.ok("exec", "box", "touch", "/go")
         assert follower.stdout.read() == "two\n"
-        assert follower.wait(20) == 0
+        assert follower.wait(30) == 0
 
 
 def test_attach_and_detach_by_keys(podman):
@@ -127,11 +127,11 @@ def test_attach_and_detach_by_keys(podman):
         terminal.type("echo $((40 + 2))\n")
         terminal.expect("\n42\r")
         terminal.type("\x18")
-        process.wait(20)
+        process.wait(30)
     assert status(podman) == "running"
     with podman.on_terminal("attach", "box") as (terminal, process):
         terminal.type("exit 6\n")
-        process.wait(20)
+        process.wait(30)
     assert podman.ok("inspect", "--format", "{{.State.ExitCode}}", "box").strip() == "6"
 
 
@@ -143,7 +143,7 @@ def test_a_terminal_that_changes_its_size(podman):
         terminal.expect("ready")
         set_window_size(terminal.master, 20, 70)
         terminal.expect("20 70")
-        assert process.wait(20) == 9
+        assert process.wait(30) == 9
 
 
 def test_stop_lets_the_program_end(podman):

@@ -728,7 +728,7 @@ def test_delete_after_a_shim_that_was_killed(shim):
     until(lambda: leaks.parent_of(made.pid) == os.getpid(), "its container is ours now")
     cleaning = subprocess.Popen(shim.words(made.id, made.bundle.path, "delete"), cwd=made.bundle.path)
     assert leaks.reap(exec_pid) == leaks.reap(made.pid) == -signal.SIGKILL
-    assert cleaning.wait(20) == 0
+    assert cleaning.wait(30) == 0
     assert leaks.mounts_below(made.bundle.path) == []
     assert not Path(made.socket).exists() and not Path(f"{made.socket}.d").exists()
     made.shim.clients[-1].close()
@@ -795,7 +795,7 @@ TOO_LONG = (5 << 20).to_bytes(4, "big") + bytes.fromhex("00000001 01 00")
 def raw(path: str, data: bytes) -> bytes:
     """What comes back for `data`, up to the first answer or the end."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
+        connection.settimeout(30)
         connection.connect(path)
         connection.sendall(data)
         return connection.recv(1 << 16)

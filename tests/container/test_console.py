@@ -172,7 +172,7 @@ def test_run_under_a_terminal(runtime, with_terminal):
         terminal.expect("31 101")
         terminal.type("word\n")
         terminal.expect("got word")
-        assert process.wait(10) == 5
+        assert process.wait(30) == 5
         assert subprocess.check_output(["stty", "-a"], stdin=slave) == before
 
 
@@ -188,7 +188,7 @@ def test_exec_under_a_terminal(runtime, running):
         terminal.expect("29 99")
         terminal.type("word\n")
         terminal.expect("got word")
-        assert process.wait(10) == 6
+        assert process.wait(30) == 6
 
 
 def test_a_resize_of_the_users_terminal_is_passed_on(runtime, with_terminal):
@@ -203,7 +203,7 @@ def test_a_resize_of_the_users_terminal_is_passed_on(runtime, with_terminal):
         set_window_size(slave, 22, 66)
         terminal.expect("22 66")
         runtime.kill(id, "KILL").ok()
-        assert process.wait(10) == 128 + 9
+        assert process.wait(30) == 128 + 9
 
 
 def test_keys_go_to_the_program_not_to_the_runtime(runtime, with_terminal):
@@ -217,7 +217,7 @@ def test_keys_go_to_the_program_not_to_the_runtime(runtime, with_terminal):
         terminal.expect("ready")
         terminal.type("\x03")
         terminal.expect("interrupted")
-        assert process.wait(10) == 3
+        assert process.wait(30) == 3
 
 
 def test_a_terminal_in_a_user_namespace(runtime, with_terminal, socket):

@@ -92,7 +92,7 @@ def test_pidfd_socket(runtime, bundle, work, verb):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(work / "pidfd.sock"))
         listener.listen(1)
-        listener.settimeout(10)
+        listener.settimeout(30)
         options = ("--pidfd-socket", work / "pidfd.sock")
         if verb == "create":
             runtime.create(bundle, "sleep", "1000", options=options).ok()

@@ -281,7 +281,7 @@ def test_ignore_paused(runtime, running):
         process.wait(0.3)
     runtime("resume", running.id).ok()
     assert process.stdout.read() == b"thawed\n"
-    assert process.wait(10) == 0
+    assert process.wait(30) == 0
 
 
 def test_a_created_container_can_be_entered(runtime, bundle):
@@ -340,7 +340,7 @@ def test_the_container_may_end_under_a_running_command(runtime, running):
     process = runtime.popen("exec", running.id, "sh", "-c", "echo in; sleep 1000", stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"in\n"
     runtime.kill(running, "KILL").ok()
-    assert process.wait(10) == 128 + 9
+    assert process.wait(30) == 128 + 9
 
 
 @pytest.mark.parametrize("ignored", ["", "TERM INT HUP"], ids=["", "ignored by the caller"])
@@ -354,7 +354,7 @@ def test_signals_to_the_runtime_are_the_commands(runtime, running, name, ignored
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(getattr(signal, f"SIG{name}"))
     assert process.stdout.read() == b"got\n"
-    assert process.wait(10) == 9
+    assert process.wait(30) == 9
 
 
 def test_it_cannot_be_traced_by_the_container_before_it_is_confined(runtime, bundle):

@@ -190,7 +190,7 @@ def test_no_room_for_a_checkpoint(runtime: Runtime, bundle: Bundle, disk: Disk, 
     bundle.writable()
     name = runtime.prepare(bundle, "sh", "-c", "while :; do echo x >/tick; sleep 0.02; done")
     nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    assert runtime.popen("run", "--bundle", bundle.path, "--detach", name, **nowhere).wait(20) == 0
+    assert runtime.popen("run", "--bundle", bundle.path, "--detach", name, **nowhere).wait(30) == 0
     disk.fill()
     for place in ("image", "work"):
         other = "work" if place == "image" else "image"

@@ -257,7 +257,7 @@ def test_a_hook_that_takes_too_long(runtime, bundle, kind):
     set_hooks(bundle, "exec sleep 100", kinds=(kind,), timeout=1)
     begin = time.monotonic()
     done = runtime.run(bundle, "true")
-    assert 0.9 < time.monotonic() - begin < 8
+    assert 0.9 < time.monotonic() - begin < 60
     if kind != "poststop":
         done.failed("hook")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.console import ConsoleSocket
+from support.leaks import state_of
 from support.waiting import until
 
 ORPHANS = 1000
@@ -24,9 +25,9 @@ def runtime(runtime):
 
 
 def states(pid: int) -> list[str]:
-    """The state letters of `pid`'s children."""
+    """The state letters of `pid`'s children; X of one that is reaped meanwhile."""
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] for child in text.split()]
+    return [state_of(int(child)) for child in text.split()]
 
 
 def test_a_thousand_orphans_leave_no_zombie(runtime, bundle):

@@ -58,7 +58,7 @@ def test_an_early_reader_of_stdout_is_no_error_of_the_runtime(runtime, bundle):
     process = runtime.popen("run", "--bundle", bundle.path, id, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"first\n"
     process.stdout.close()
-    process.wait(15)
+    process.wait(30)
     until(lambda: runtime("state", id).returncode != 0, "the container is deleted")
 
 
@@ -71,7 +71,7 @@ def test_signals_to_the_runtime_are_the_containers(runtime, bundle, name):
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(getattr(signal, f"SIG{name}"))
     assert process.stdout.read() == b"got\n"
-    assert process.wait(10) == 9
+    assert process.wait(30) == 9
 
 
 def test_stdout_is_the_containers_alone(runtime, bundle):
@@ -115,7 +115,7 @@ def test_orphans_are_the_runtimes_as_long_as_it_waits_unless_told_otherwise(runt
         until(lambda pid=orphan: leaks.parent_of(pid) in (os.getpid(), process.pid), "it was reparented")  # noqa: B023
         assert leaks.parent_of(orphan) == (os.getpid() if options else process.pid)
         runtime.kill(id, "KILL").ok()
-        assert process.wait(10) == 128 + 9
+        assert process.wait(30) == 128 + 9
         process.stdout.close()
 
 

@@ -132,7 +132,7 @@ def test_following_through_rotations_loses_nothing(runtime, bundle, driver):
     following = runtime.popen("logs", "-f", bundle.id, stdout=(runtime.work / "followed").open("wb"))
     runtime.start(bundle).ok()
     assert runtime("wait", bundle.id).ok().stdout == "0\n"
-    assert following.wait(20) == 0
+    assert following.wait(30) == 0
     wanted = [f"line {number}" for number in range(1, 1501)]
     assert runtime("logs", bundle.id).ok().stdout.splitlines() == wanted
     assert (runtime.work / "followed").read_text().splitlines() == wanted
@@ -161,18 +161,18 @@ def test_attach_on_a_terminal_resize_detach_and_come_back(runtime, bundle):
         user.expect("40 100")
         user.expect("# ")
         user.type("\x10\x11")
-        assert first.wait(10) == 0
+        assert first.wait(30) == 0
         assert runtime.status(bundle) == "running"
 
         second = runtime.popen("attach", "--detach-keys", "ctrl-x,q", bundle.id, **how)
         user.type("echo again $X\n")
         user.expect("again kept")
         user.type("\x18q")
-        assert second.wait(10) == 0
+        assert second.wait(30) == 0
 
         third = runtime.popen("attach", bundle.id, **how)
         user.type("exit 5\n")
-        assert third.wait(10) == 5
+        assert third.wait(30) == 5
 
 
 def test_several_clients_and_pipes(shim):

@@ -90,7 +90,7 @@ def test_whoever_started_it_may_go(runtime, bundle):
         "run", "--bundle", bundle.path, "--detach", "--shim", runtime.prepare(bundle, "sleep", "1000"),
         start_new_session=True,
     )  # fmt: skip
-    assert process.wait(20) == 0
+    assert process.wait(30) == 0
     pid = runtime.state(bundle)["shim"]["pid"]
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         os.kill(pid, number)

@@ -17,7 +17,7 @@ from support.waiting import until
 
 def raw(engine: Engine, data: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(10)
+        connection.settimeout(30)
         connection.connect(str(engine.socket))
         connection.sendall(data)
         connection.shutdown(socket.SHUT_WR)
@@ -294,7 +294,7 @@ def test_tcp_is_for_those_with_a_certificate(docker, certificates):
     )
     with socket.create_connection(("127.0.0.1", 12376)) as plain:
         plain.sendall(b"GET /info HTTP/1.1\r\n\r\n")
-        plain.settimeout(10)
+        plain.settimeout(30)
         with contextlib.suppress(ConnectionResetError):
             assert b"HTTP/1.1 200" not in plain.recv(1000)
     docker.end()

@@ -63,7 +63,7 @@ def test_a_signal_reaches_the_container(docker):
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
     process.send_signal(2)
-    assert (process.stdout.read(), process.wait(15)) == (b"caught\n", 8)
+    assert (process.stdout.read(), process.wait(30)) == (b"caught\n", 8)
     process.stdout.close()
 
 

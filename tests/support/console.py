@@ -107,14 +107,14 @@ class ConsoleSocket:
         finally:
             os.close(directory)
         self.listener.listen(2)
-        self.listener.settimeout(10)
+        self.listener.settimeout(30)
         self._terminals: list[Terminal] = []
 
     def receive(self) -> tuple[bytes, list[int]]:
         """One connection: its payload, and the descriptors that came with it. It was closed after."""
         connection, _ = self.listener.accept()
         with connection:
-            connection.settimeout(10)
+            connection.settimeout(30)
             fds = array.array("i")
             data, ancillary, flags, _ = connection.recvmsg(4096, socket.CMSG_SPACE(16 * fds.itemsize))
             assert not flags & socket.MSG_CTRUNC

@@ -145,7 +145,7 @@ class Stream:
     def __init__(self, url: str, connect: Any = socket.create_connection) -> None:
         parts = urlsplit(url)
         self._socket = connect((parts.hostname, parts.port))
-        self._socket.settimeout(20)
+        self._socket.settimeout(30)
         request = (
             f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n"

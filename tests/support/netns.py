@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pyrunc.kernel import const, syscall
 
 _CURRENT = "/proc/thread-self/ns/net"
-SECONDS = 3.0
+SECONDS = 30.0
 
 
 class Namespace:

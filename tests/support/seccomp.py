@@ -25,14 +25,14 @@ class Agent:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(str(path))
         self.listener.listen(8)
-        self.listener.settimeout(10)
+        self.listener.settimeout(30)
         self.fds: list[int] = []
 
     def accept(self) -> tuple[dict[str, Any], int]:
         """The container process state that the runtime sends, and the descriptor of the filter."""
         connection, _ = self.listener.accept()
         with connection:
-            connection.settimeout(10)
+            connection.settimeout(30)
             data, ancillary, _, _ = connection.recvmsg(1 << 16, socket.CMSG_SPACE(16))
             fds = array.array("i")
             for level, kind, payload in ancillary:

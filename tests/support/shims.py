@@ -88,7 +88,7 @@ class Stream:
         self.socket, theirs = socket.socketpair()
         with theirs:
             self.answer = call(verb, {"stream": theirs.fileno(), **descriptors}, **wishes)
-        self.socket.settimeout(15)
+        self.socket.settimeout(30)
         self.seen = b""
 
     def expect(self, text: bytes) -> bytes:

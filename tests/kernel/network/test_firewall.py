@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from support.machine import HOST, WORLD, Machine, port
-from support.netns import converse
+from support.netns import SECONDS, converse
 
 from pyrunc.network import wiring
 
@@ -61,4 +61,4 @@ def test_one_that_comes_later_is_met_at_the_next_container(machine: Machine):
 
         machine.container("next", network)
 
-        assert machine.world.reaches(HOST, 8080)
+        assert machine.world.reaches(HOST, 8080, SECONDS)

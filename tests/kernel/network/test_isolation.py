@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.machine import HOST, WORLD, Machine, port
-from support.netns import converse
+from support.netns import SECONDS, converse
 
 MORE = "172.18.0.0/16"
 
@@ -32,7 +32,7 @@ def test_an_internal_network_has_no_way_out_or_in(machine: Machine):
         machine.world.listen("0.0.0.0", 80),
     ):
         assert converse(two, machine.address("one"), 80, server)
-        assert machine.host.reaches(machine.address("one"), 80)
+        assert machine.host.reaches(machine.address("one"), 80, SECONDS)
         assert not one.reaches(WORLD, 80)
         assert not one.reaches(HOST, 9090), "not by a published port either"
         assert not machine.world.reaches(machine.address("one"), 80)
@@ -77,4 +77,4 @@ def test_the_administrators_chain_comes_first_and_stays(machine: Machine):
 
     with web.listen("0.0.0.0", 80):
         assert not machine.world.reaches(HOST, 8080)
-        assert machine.host.reaches("127.0.0.1", 8080)
+        assert machine.host.reaches("127.0.0.1", 8080, SECONDS)

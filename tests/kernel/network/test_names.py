@@ -149,10 +149,10 @@ def test_a_forged_answer_is_not_taken(machine: Machine):
 def test_the_second_server_is_asked_when_the_first_is_silent(machine: Machine):
     one = machine.container("one", machine.network("mine", MORE), dns_servers=(WORLD, HOST))
     with machine.host.listen(HOST, 53, socket.SOCK_DGRAM) as server, one.socket(socket.SOCK_DGRAM) as client:
-        client.settimeout(8)
+        client.settimeout(30)
         client.connect((DNS_ADDRESS, 53))
         client.send(question("example.org"))
-        server.settimeout(8)
+        server.settimeout(30)
         serve_once(server, "192.0.2.1")
         assert parse(client.recv(4096)) == (names.NO_ERROR, ["192.0.2.1"])
 
@@ -165,7 +165,7 @@ def test_by_tcp_it_is_asked_outside_by_tcp(machine: Machine):
         client.sendall(len(message).to_bytes(2, "big") + message)
         upstream, _ = server.accept()
         with upstream:
-            upstream.settimeout(3)
+            upstream.settimeout(30)
             asked = upstream.recv(4096)[2:]
             answer = names.answer(names.parse_question(asked), names.NO_ERROR, [(names.A, bytes(4))] * 100)
             upstream.sendall(len(answer).to_bytes(2, "big") + answer[:9])

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from support.machine import HOST, Machine, port
-from support.netns import converse, exchange
+from support.netns import SECONDS, converse, exchange
 
 from pyrunc.errors import CONFLICT, PyruncError
 from pyrunc.network import ports, wiring
@@ -94,7 +94,7 @@ def test_a_container_does_not_reach_the_hosts_loopback(machine: Machine):
     one.run("ip", "route", "add", "127.0.0.1/32", "via", network.gateway, "src", "172.17.0.2")
 
     with machine.host.listen("127.0.0.1", 81):
-        assert machine.host.reaches("127.0.0.1", 81)
+        assert machine.host.reaches("127.0.0.1", 81, SECONDS)
         assert not one.reaches("127.0.0.1", 81)
 
 
@@ -103,7 +103,7 @@ def test_what_is_not_published_is_not_reached_from_outside(machine: Machine):
     machine.world.run("ip", "route", "add", "172.17.0.0/16", "via", HOST)
 
     with web.listen("0.0.0.0", 80), web.listen("0.0.0.0", 81):
-        assert machine.world.reaches(HOST, 8080)
+        assert machine.world.reaches(HOST, 8080, SECONDS)
         assert not machine.world.reaches(machine.address("web"), 80)
         assert not machine.world.reaches(machine.address("web"), 81)
 
@@ -126,7 +126,7 @@ def test_no_way_remains_once_it_is_unpublished(machine: Machine):
     network = machine.network()
     web = machine.container("web", network, ports=(port(8080, 80), port(9000, 9000), port(9001, 9001)))
     with web.listen("0.0.0.0", 80):
-        assert machine.world.reaches(HOST, 8080)
+        assert machine.world.reaches(HOST, 8080, SECONDS)
 
         machine.disconnect("web", network)
 
