@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.engine import IMAGE, Engine
+from support.engine import IMAGE, SECONDS, Engine
 from support.waiting import until
 
 
@@ -87,15 +88,16 @@ def test_who_waits_and_leaves_is_noticed(engine):
     made = engine.client.call("POST", "/containers/create", body={"Image": IMAGE})
     assert engine.process is not None
     tasks = Path(f"/proc/{engine.process.pid}/task")
-    before = len(list(tasks.iterdir()))
+    before = set(os.listdir(tasks))
     streams = [
         engine.client.stream("POST", f"/containers/{made['Id']}/wait", query={"condition": "next-exit"})
         for _ in range(5)
     ]
-    assert len(list(tasks.iterdir())) >= before + 3  # whoever served the calls before may have ended
+    theirs = set(os.listdir(tasks)) - before
+    assert len(theirs) >= 5
     for stream in streams:
         stream.__exit__(None)
-    until(lambda: len(list(tasks.iterdir())) <= before, "their threads have ended")
+    until(lambda: not theirs & set(os.listdir(tasks)), "their threads have ended")
 
 
 def test_containers_go_on_without_the_daemon(docker):
@@ -147,6 +149,8 @@ def test_a_daemon_that_is_killed_leaves_nothing_half(docker, delay):
     docker.start()
     for container in docker.call("GET", "/containers/json", all=True):
         assert container["State"] in ("created", "running", "exited")
+        if not container["Names"][0].startswith("/box"):
+            continue  # it runs `true`, and may end at any time
         if container["State"] == "running":
             assert docker.ok("exec", container["Id"], "echo", "works") == "works\n"
             assert container["Ports"][0]["PublicPort"]
@@ -173,7 +177,7 @@ def test_thirty_at_a_time(docker):
 
 def refused(engine: Engine, *flags: str) -> str:
     words = [word for word in engine.command() if word not in ("--host", f"unix://{engine.socket}")]
-    done = subprocess.run([*words, *flags], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([*words, *flags], capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 1
     return done.stderr
 

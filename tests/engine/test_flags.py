@@ -19,7 +19,7 @@ from support.netns import Namespace
 from support.waiting import until
 
 RUN = ("run", "--rm", "--network", "none")
-SECONDS = 20
+SECONDS = 60
 
 
 def detached(docker, *flags, script="sleep 1000", network="none"):

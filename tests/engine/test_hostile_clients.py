@@ -12,7 +12,7 @@ import pytest
 from support.engine import Engine
 from support.waiting import until
 
-SECONDS = 20
+SECONDS = 60
 
 
 def connect(engine: Engine) -> socket.socket:

@@ -33,8 +33,10 @@ def test_stop_start_restart_kill(docker, box):
     docker.ok("kill", box)
     assert docker.ok("wait", box) == "137\n"
     assert "is not running" in docker.fails("kill", box)
+    before = docker.ok("logs", box)
     docker.ok("start", box)
     docker.ok("start", box)  # 304
+    until(lambda: len(docker.ok("logs", box)) > len(before), "it is up again")
     docker.ok("kill", "-s", "TERM", box)
     assert docker.ok("wait", box) == "3\n"
 

@@ -25,7 +25,7 @@ from pyrunc.errors import PyruncError
 
 COUNT = 100 if os.environ.get("PYRUNC_TEST_STORM") == "long" else 30
 WORKERS = 10
-SECONDS = 20
+SECONDS = 60
 KINDS = ("none", "bridge", "published", "mesh", "brief", "stubborn")
 
 

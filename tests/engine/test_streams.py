@@ -85,7 +85,7 @@ def test_a_slow_reader_gets_all_of_it(docker, count):
     words = ("run", "--rm", "--network", "none", "--log-driver", "none", IMAGE, "sh", "-c", script)
     process = popen(docker, *words)
     time.sleep(4)
-    out, errors = process.communicate(timeout=20)
+    out, errors = process.communicate(timeout=60)
     assert (process.returncode, len(out), errors) == (0, count << 16, b"")
 
 
@@ -93,7 +93,7 @@ def test_a_slow_reader_of_exec_gets_all_of_it(docker):
     docker.ok("run", "-d", "--name", "box", "--network", "none", IMAGE, "sleep", "1000")
     process = popen(docker, "exec", "box", "sh", "-c", MANY)
     time.sleep(4)
-    out, errors = process.communicate(timeout=20)
+    out, errors = process.communicate(timeout=60)
     assert (process.returncode, len(out), errors) == (0, 200 << 16, b"")
 
 
@@ -104,7 +104,7 @@ def test_who_stops_reading_keeps_nobody_from_removing_the_container(docker):
     docker.ok("rm", "-f", "box")
     assert docker.ok("ps", "-aq") == ""
     docker.ok("run", "--rm", "--name", "box", "--network", "none", IMAGE, "true")
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == 137
     assert len(out) < 200 << 16
 
@@ -130,6 +130,6 @@ def test_many_follow_one(docker, follow):
         subprocess.Popen([DOCKER, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
         for _ in range(3)
     ]
-    got = {process.communicate(timeout=20)[0] for process in followers}
+    got = {process.communicate(timeout=60)[0] for process in followers}
     assert got == {"".join(f"{number}\n" for number in range(1, 2001)).encode()}
     until(lambda: not docker.inspect("box")["State"]["Running"], "it has ended")

@@ -21,7 +21,7 @@ from support.leaks import state_of as state_letter
 from support.waiting import until
 
 KILL = signal.SIGKILL
-SECONDS = 30
+SECONDS = 60
 
 
 def detached(docker, *flags, script="sleep 1000", network="none"):

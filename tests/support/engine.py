@@ -45,7 +45,7 @@ def docker_version() -> int:
 
 TABLE = f"pyrunc_test_{os.getpid()}"
 CGROUP = f"/{PREFIX}engine-{os.getpid()}"
-SECONDS = 30
+SECONDS = 120
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from pyrunc.api.daemon import entry; entry()"
 

@@ -19,7 +19,7 @@ from support.leaks import cgroups_at
 from support.session import Session
 from support.waiting import until
 
-SECONDS = 60
+SECONDS = 120
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from pyrunc.docker.main import entry; entry()"
 
 
