@@ -22,26 +22,29 @@ _Spec: Any = type(sys.__spec__)  # importlib.machinery's, which need not be impo
 
 
 class Archive:
-    """`places`: of a module its group, its index in that, and whether it is a package. `groups`: where each
-    is, and its length."""
+    """`places`: of a module the group (where it is, and its length), its index in that, and whether it is a
+    package. `far`: the same of other modules, marshalled."""
 
     def __init__(
-        self, file: str, begin: int, places: dict[str, tuple[int, int, bool]], groups: list[tuple[int, int]]
+        self, file: str, begin: int, places: dict[str, tuple[int, int, int, bool]], far: bytes
     ) -> None:
-        self.file, self.begin, self.places, self.groups = file, begin, places, groups
+        self.file, self.begin, self.places, self.far = file, begin, places, far
         self.loaded: dict[int, tuple[CodeType, ...]] = {}
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> Any:
-        return _Spec(name, self, is_package=self.places[name][2]) if name in self.places else None
+        if name not in self.places and self.far and name.startswith("pyrunc"):
+            self.places |= loads(self.far)
+            self.far = b""
+        return _Spec(name, self, is_package=self.places[name][3]) if name in self.places else None
 
     def create_module(self, _spec: object) -> None:
         """An ordinary one."""
 
     def exec_module(self, module: ModuleType) -> None:
-        number, index, _ = self.places[module.__name__]
-        if number not in self.loaded:
-            self.loaded[number] = loads(self._read(*self.groups[number]))
-        exec(self.loaded[number][index], module.__dict__)
+        offset, size, index, _ = self.places[module.__name__]
+        if offset not in self.loaded:
+            self.loaded[offset] = loads(self._read(offset, size))
+        exec(self.loaded[offset][index], module.__dict__)
 
     def _read(self, offset: int, size: int) -> bytes:
         file = posix.open(self.file, posix.O_RDONLY | posix.O_CLOEXEC)
@@ -51,9 +54,7 @@ class Archive:
             posix.close(file)
 
 
-def serve(
-    file: str, begin: int, places: dict[str, tuple[int, int, bool]], groups: list[tuple[int, int]]
-) -> None:
+def serve(file: str, begin: int, places: dict[str, tuple[int, int, int, bool]], far: bytes) -> None:
     gc.disable()  # a call leaves before its garbage is worth collecting
-    archive: Any = Archive(file, begin, places, groups)
+    archive: Any = Archive(file, begin, places, far)
     sys.meta_path.insert(0, archive)

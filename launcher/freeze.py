@@ -180,21 +180,23 @@ def marshalled(group: Iterable[Module]) -> bytes:
     return marshal.dumps(tuple(module.code for module in group))
 
 
+# What these need is found at once; of the many other modules, the list is read when one of them is wanted
+LIGHT = tuple(f"pyrunc.cli.commands.{verb}" for verb in ("state", "start", "kill", "delete"))
+
+
 def archive(modules: Mapping[str, Module]) -> bytes:
     """What archive.py describes."""
-    groups = group(modules)
-    places = {
-        module.name: (number, index, module.is_package)
-        for number, members in enumerate(groups)
-        for index, module in enumerate(members)
-    }
-    ranges, body = [], b""
-    for members in groups:
+    places, body = {}, b""
+    for members in group(modules):
         data = marshalled(members)
-        ranges.append((len(body), len(data)))
+        for index, module in enumerate(members):
+            places[module.name] = (len(body), len(data), index, module.is_package)
         body += data
+    light = set().union(*(_followed(name, modules) for name in LIGHT))
+    near = {name: place for name, place in places.items() if name in light}
+    far = {name: place for name, place in places.items() if name not in light}
     server = Module("archive", Path(__file__).with_name("archive.py"), "archive.py", "")
-    head = marshal.dumps((server.code, places, ranges))
+    head = marshal.dumps((server.code, near, marshal.dumps(far)))
     return len(head).to_bytes(4, "little") + head + body
 
 

@@ -10,7 +10,7 @@ import errno
 import posix
 import stat
 
-_CHUNK_BYTES = 1 << 16
+_FIRST_BYTES, _CHUNK_BYTES = 1 << 13, 1 << 16
 
 
 def absolute(path: str) -> str:
@@ -35,9 +35,11 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 def read_all(descriptor: int) -> bytes:
     """Everything up to the end, of a pipe as well as of a file in /proc whose size is said to be 0."""
-    chunks = []
-    while chunk := posix.read(descriptor, _CHUNK_BYTES):
+    chunks, size = [], _FIRST_BYTES  # most are small, and the heap need not grow for those
+    while chunk := posix.read(descriptor, size):
         chunks.append(chunk)
+        if len(chunk) == size:
+            size = _CHUNK_BYTES
     return b"".join(chunks)
 
 
