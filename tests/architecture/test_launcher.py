@@ -11,15 +11,17 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from support.launcher import freeze
+from support.launcher import deepfreeze, freeze
 
 from tests.architecture.sources import CHECKOUT, PACKAGE
 
 # CPU instructions in millions of a call that finds no container: by the launcher, and by the script beyond
 # what its interpreter costs that does nothing
-MOST = {"state": (9.0, 8.0), "start": (9.3, 8.5), "kill": (9.8, 9.0), "delete": (10.0, 9.5)}
+MOST = {"state": (7.1, 6.9), "start": (7.2, 7.4), "kill": (7.5, 7.4), "delete": (7.6, 7.8)}
 # Likewise of all that a `create` does before it touches anything, of an ordinary bundle
-MOST_TO_PLAN = (43.0, 44.5)
+MOST_TO_PLAN = (28.5, 44.5)
+# What comes on top by launchers that unmarshal their code and have type() make their classes
+LESS_STATIC = (0, 0) if deepfreeze.IS_POSSIBLE else (2.0, 15.0)
 # What the launcher leaves to the ordinary interpreter: help, explanations, and asking other programs
 NOT_FROZEN = {
     "pyrunc.cli.commands.completion",
@@ -101,7 +103,7 @@ def instructions(*command: object) -> int:
 @pytest.mark.parametrize("verb", MOST)
 def test_a_light_call_by_the_launcher_is_cheaper_than_a_bare_interpreter(verb, launcher, tmp_path):
     cost = instructions(launcher, "--root", tmp_path, verb, "nobody")
-    assert cost <= MOST[verb][0] * 1e6
+    assert cost <= (MOST[verb][0] + LESS_STATIC[0]) * 1e6
     assert cost >= 4e6, "so little cannot be the whole call"
 
 
@@ -127,7 +129,7 @@ def bundle(prefix, tmp_path) -> Path:
 @needs_valgrind
 def test_to_plan_a_launch_is_cheap_by_the_launcher(launcher, bundle):
     cost = instructions(launcher, "plan", bundle)
-    assert 15e6 <= cost <= MOST_TO_PLAN[0] * 1e6
+    assert 15e6 <= cost <= (MOST_TO_PLAN[0] + LESS_STATIC[1]) * 1e6
 
 
 @needs_valgrind
