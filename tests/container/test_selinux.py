@@ -24,7 +24,7 @@ POLICY = f"""
 (handleunknown allow)
 (mls true)
 (policycap nnp_nosuid_transition)
-(class process (transition))
+(class process (transition dyntransition))
 (class process2 (nnp_transition))
 (class file (read entrypoint))
 (class dir (read))
