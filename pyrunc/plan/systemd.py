@@ -71,9 +71,10 @@ class Unit(Record):
 
 
 def parse_unit(cgroups_path: str, container_id: str, *, is_user: bool, origin: str = "/linux") -> Unit:
-    """Of `slice:prefix:name`. Raises PyruncError INVALID in runc's words, which tests match."""
+    """Of `slice:prefix:name`. Raises PyruncError INVALID in runc's words, which tests match. A `+`, which
+    an id may have and a unit's name may not, becomes what systemd-escape(1) makes of it."""
     pointer = f"{origin}/cgroupsPath"
-    parts = cgroups_path.split(":") if cgroups_path else ["", "pyrunc", container_id]
+    parts = cgroups_path.split(":") if cgroups_path else ["", "pyrunc", container_id.replace("+", r"\x2b")]
     if len(parts) != 3:
         what = 'expected cgroupsPath to be of format "slice:prefix:name" for systemd cgroups'
         hint = "" if ":" in cgroups_path else "a path is for the cgroupfs manager: leave --systemd-cgroup out"

@@ -36,6 +36,10 @@ def test_a_unit_and_its_place(given, is_user, path):
     assert (unit.path, unit.name) == (path, path.rpartition("/")[2])
 
 
+def test_an_id_with_what_no_unit_has_in_its_name():
+    assert parse_unit("", "a+b", is_user=False).name == r"pyrunc-a\x2bb.scope"
+
+
 @pytest.mark.parametrize(
     "given", ["/path", "a:b", "a.slice:b:c:d", "a.slice:b:c.slice", "a.slice:x/y:z", "a.slice:x:"]
 )
