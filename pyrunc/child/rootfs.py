@@ -52,7 +52,7 @@ def set_tree_flags(op: ops.SetTreeFlags, child: Child) -> None:
 def attach_root(op: ops.AttachRoot, child: Child) -> None:
     """The tree was opened by the host side; from here on its descriptor is the root, whatever happens to the
     name. It is attached at that name because hooks look for it there. Our mounts are slaves of the host's
-    by now: it can't show there. The root itself is private until the pivot, which refuses a shared one."""
+    by now: it can't show there."""
     tree = child.saved[op.takes]
     flags = c.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC
     try:
@@ -60,7 +60,7 @@ def attach_root(op: ops.AttachRoot, child: Child) -> None:
     except PermissionError:  # root of a user namespace may not search its way there; nor could a hook
         place = posix.open("/", flags)
     syscall.move_mount(tree, place)
-    syscall.mount_setattr(tree, recursive=False, propagation=c.MS_PRIVATE)
+    syscall.mount_setattr(tree, recursive=False, propagation=op.propagation)
     posix.close(place)
     child.root = tree
 

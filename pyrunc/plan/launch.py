@@ -97,6 +97,10 @@ class Launch(Record):
     has_terminal: bool
 
 
+# How the clone of the root is related to the host's mount: its peer, its slave, or not at all.
+_ROOT_CLONES = {"shared": 0, "rshared": 0, "slave": c.MS_SLAVE, "rslave": c.MS_SLAVE}
+
+
 def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: LaunchRequest) -> Launch:
     """Raises PyruncError with the JSON pointer of what can't be planned."""
     linux, process = config.linux, config.process
@@ -140,7 +144,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         source=request.rootfs,
         saves="root",
         recursive=True,
-        propagation=0 if linux.rootfs_propagation in ("shared", "rshared") else c.MS_PRIVATE,
+        propagation=_ROOT_CLONES.get(linux.rootfs_propagation, c.MS_PRIVATE),
         origin="/root/path",
     )
     opened = (root, *mounts.open, *devices.open) if has_root else ()
@@ -260,7 +264,12 @@ def _root_steps(
     after = PROPAGATION.get(linux.rootfs_propagation, 0)
     return (
         SetPropagation(target="/", flags=c.MS_SLAVE | c.MS_REC),
-        AttachRoot(takes="root", path=request.rootfs, origin="/root/path"),
+        AttachRoot(
+            takes="root",
+            path=request.rootfs,
+            propagation=_ROOT_CLONES.get(linux.rootfs_propagation) or c.MS_PRIVATE,
+            origin="/root/path",
+        ),
         *mounts,
         *devices,
         *((MakeDirectory(path=process.cwd, origin="/process/cwd"),) if process is not None else ()),

@@ -359,11 +359,13 @@ class SetPropagation(Op):
 
 
 class AttachRoot(Op):
-    """Mount the tree `takes` where the rootfs is, `path`, so that hooks find the container's root there."""
+    """Mount the tree `takes` where the rootfs is, `path`, so that hooks find the container's root there. Its
+    propagation until the pivot, which refuses a shared one, is private or slave (MS_*)."""
 
     words = "mount rootfs at {path}"
     takes: str
     path: str
+    propagation: int
 
 
 class MountFilesystem(Op):

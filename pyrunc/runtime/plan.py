@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # field of an operation -> how the constants begin whose bits it holds
 _BIT_FIELDS = {
     "MountFilesystem": {"flags": "MS_"},
+    "AttachRoot": {"propagation": "MS_"},
     "SetPropagation": {"flags": "MS_"},
     "OpenTree": {"set_flags": "MOUNT_ATTR_", "clear_flags": "MOUNT_ATTR_", "propagation": "MS_"},
     "SetTreeFlags": {"set_flags": "MOUNT_ATTR_", "clear_flags": "MOUNT_ATTR_"},

@@ -241,6 +241,22 @@ def test_propagation_of_the_rootfs(runtime, bundle, given, expected):
     assert kinds - {"master"} == expected
 
 
+@deviation("runc", reason="makes the parent private and then binds, so the rootfs is private too")
+@covers("/linux/rootfsPropagation=slave")
+def test_the_rootfs_follows_its_master(runtime, bundle):
+    """What the host mounts below it comes along, and nothing goes the other way."""
+    subprocess.run(["mount", "--bind", bundle.rootfs, bundle.rootfs], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", bundle.rootfs], check=True)
+        bundle.linux["rootfsPropagation"] = "slave"
+        runtime.launch(bundle, "sleep", "1000")
+        subprocess.run(["mount", "-t", "tmpfs", "late", bundle.rootfs / "tmp"], check=True)
+        mounts = runtime.exec(bundle, "cat", "/proc/self/mountinfo").ok().stdout
+        assert mount_at(mounts, "/tmp").source == "late"
+    finally:
+        subprocess.run(["umount", "--recursive", "--lazy", bundle.rootfs], check=True)
+
+
 def test_nothing_is_mounted_on_the_host(runtime, bundle, source):
     """Even while it runs: its mounts are in a namespace of their own."""
     bundle.bind(source, "/data", "rshared")

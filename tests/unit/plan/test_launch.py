@@ -273,7 +273,7 @@ def test_no_pivot_hides_the_hosts_proc():
     ("given", "root", "ours"),
     [
         ("", 1 << 18, None), ("private", 1 << 18, 1 << 18), ("rshared", 0, 1 << 20 | 1 << 14),
-        ("shared", 0, 1 << 20), ("rslave", 1 << 18, 1 << 19 | 1 << 14),
+        ("shared", 0, 1 << 20), ("rslave", 1 << 19, 1 << 19 | 1 << 14),
         ("unbindable", 1 << 18, 1 << 17),
     ],
 )  # fmt: skip
