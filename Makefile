@@ -1,4 +1,4 @@
-# pyrunc. Targets: install uninstall run test test-v2 test-faults test-storm conformance lint clean
+# pyrunc. Targets: install uninstall run test test-v2 test-faults test-storm test-fuzz conformance lint clean
 #
 # Each fetches what it needs and finds missing: Debian packages as root, Python packages into build/ or .venv/.
 
@@ -16,7 +16,7 @@ VENDOR := build/vendor-$(VERSION)
 PRIVATE := $(CURDIR)/build/prefix
 HOST_CGROUPS := $(if $(wildcard /sys/fs/cgroup/cgroup.controllers),v2,v1)
 
-.PHONY: install uninstall run test test-v2 test-faults test-storm conformance lint clean private
+.PHONY: install uninstall run test test-v2 test-faults test-storm test-fuzz conformance lint clean private
 
 install: $(VENDOR)/.done
 	tools/install $(PYTHON) $(VENDOR) "$(PREFIX)" "$(DESTDIR)"
@@ -70,6 +70,11 @@ test-storm: private $(VENV)/.done
 	tools/need busybox-static iproute2 nftables
 	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest --timeout 7200 tests/security/test_storm.py tests/engine/test_storm.py \
 	    tests/callers/test_shim_v2.py::test_one_shim_many_lives
+
+test-fuzz: export PYRUNC_TEST_FUZZ := 8
+test-fuzz: private $(VENV)/.done
+	tools/need busybox-static
+	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest --timeout 7200 -rA tests/security/test_fuzz.py
 
 lint: $(VENV)/.done
 	$(VENV)/bin/ruff check

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FIFO = "exec.fifo"
 _NAME_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 _VERSION = 1
+_PAIRS, _LISTS = ("annotations", "cgroup_paths"), ("resctrl_groups",)
+_REQUIRED = frozenset({"id", "bundle", "rootfs", "created", "oci_version", *_PAIRS})
 _MNT_DETACH = 2
 
 
@@ -106,7 +108,7 @@ def save(state_root: str, state: State) -> None:
 
 
 def load(state_root: str, container_id: str) -> State:
-    """Raises PyruncError NOT_FOUND with the sentence that callers know."""
+    """Raises PyruncError NOT_FOUND with the sentence that callers know, INVALID for what we did not write."""
     check_id(container_id)
     path = f"{directory(state_root, container_id)}/state.json"
     try:
@@ -115,15 +117,35 @@ def load(state_root: str, container_id: str) -> State:
         if error.errno in (ENOENT, ENOTDIR):
             raise PyruncError(NOT_FOUND, "container does not exist", container_id) from None
         raise PyruncError.from_errno(error.errno or 0, "read state", path) from error
-    return _parse(jsonio.loads(data, path))
+    return _parse(jsonio.loads(data, path), container_id, path)
 
 
-def _parse(document: dict[str, Any]) -> State:
-    known = {name: document[name] for name in State.FIELDS if name in document}
-    known["annotations"] = tuple(document["annotations"].items())
-    known["cgroup_paths"] = tuple(document["cgroup_paths"].items())
-    known["resctrl_groups"] = tuple(document.get("resctrl_groups", ()))
+def _parse(document: Any, container_id: str, path: str) -> State:
+    """Every field is what State has it for: by `id` directories are removed, by others processes end."""
+    known: dict[str, Any] = {}
+    for name in State.FIELDS if type(document) is dict else ():
+        if name not in document:
+            continue
+        value = document[name]
+        if name in _PAIRS:
+            is_right = type(value) is dict and {*map(type, value.values())} <= {str}
+            value = tuple(value.items()) if is_right else value
+        elif name in _LISTS:
+            is_right = type(value) is list and {*map(type, value)} <= {str}
+            value = tuple(value) if is_right else value
+        else:
+            is_right = type(value) is type(getattr(State, name, ""))
+        if not is_right:
+            raise _damaged(path, f"/{name} is not what it was")
+        known[name] = value
+    if not _REQUIRED.issubset(known) or known["id"] != container_id:
+        raise _damaged(path, f"it is not the state of {container_id}")
     return State(**known)
+
+
+def _damaged(path: str, why: str) -> PyruncError:
+    hint = "end the container's processes, then remove this directory"
+    return PyruncError(INVALID, "the container's state is damaged", path, why, hint)
 
 
 def read_config(state_root: str, container_id: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.mutations import VALUES, Place, at, json_values, mutate, paths_of
 
 from pyrunc.oci import explain
 from pyrunc.oci.config import parse_config
@@ -20,26 +21,6 @@ DOCUMENTS = Path(__file__).parent / "documents"
 NAMES = ("runc-spec", "runc-spec-rootless", "crun-spec", "everything")
 BASES = {name: json.loads((DOCUMENTS / f"{name}.json").read_text()) for name in NAMES}
 JUDGE = explain.make_validator(explain.CONFIG)
-
-Path_ = tuple[Any, ...]
-
-VALUES = (
-    None, True, -1, 1001, 65536, 2**32, 2**63, 2**64, 1.0, "", "0-3", "private", "SCMP_ACT_LOG",
-    "RLIMIT_CORE\n", "MB:0=1", "2MB", "c", "nul\0", "\ud800", [], [None], ["é"], [{}], {}, {"a": 1},
-    {"": "x"}, {"\0": "x"}, "2TB", "é\0",
-)  # fmt: skip
-
-
-def paths_of(value: Any, path: Path_ = ()) -> list[Path_]:
-    """Where the parts of a document are, itself included."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(found for key, item in items for found in paths_of(item, (*path, key)))]
-
-
-def at(document: Any, path: Path_) -> Any:
-    for key in path:
-        document = document[key]
-    return document
 
 
 def enums_of(schema: Any) -> list[list[str]]:
@@ -56,7 +37,7 @@ def is_plain(value: Any) -> bool:
     return not any(isinstance(item, dict | list) for item in items)
 
 
-def only(document: Any, path: Path_) -> Any:
+def only(document: Any, path: Place) -> Any:
     """The way to `path`, with its siblings at the end and plain ones beside it: required members are
     plain, and without them no verdict would hang on what is at `path`."""
     if len(path) == 1:
@@ -112,42 +93,13 @@ def test_a_missing_member_gets_jsonschemas_verdict() -> None:
             require_same_verdict(base)
 
 
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**65), 2**65)
-    | st.floats(allow_nan=False)
-    | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=4,
-)
-
-
 @st.composite
 def mutated(draw: st.DrawFn) -> Any:
     """A real document with a few things in it replaced, doubled, dropped, swapped or added."""
     document = copy.deepcopy(BASES[draw(st.sampled_from(NAMES))])
     for name in draw(st.sets(st.sampled_from([*document]), max_size=len(document))):
         del document[name]  # smaller documents: jsonschema takes its time
-    for _ in range(draw(st.integers(1, 4))):
-        paths = paths_of(document)[1:]
-        if not paths:
-            break
-        path = draw(st.sampled_from(paths))
-        parent, key = at(document, path[:-1]), path[-1]
-        match draw(st.sampled_from(["any", "value", "drop", "double", "swap", "add"])):
-            case "any":
-                parent[key] = draw(json_values)
-            case "value":
-                parent[key] = copy.deepcopy(draw(st.sampled_from(VALUES)))
-            case "drop":
-                del parent[key]
-            case "double" if isinstance(parent, list):
-                parent.append(copy.deepcopy(parent[key]))
-            case "swap":
-                parent[key] = copy.deepcopy(at(document, draw(st.sampled_from(paths))))
-            case "add" if isinstance(parent, dict):
-                parent[draw(st.text(max_size=8))] = draw(json_values)
+    mutate(draw, document, 4)
     return document
 
 
