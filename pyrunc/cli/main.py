@@ -117,11 +117,16 @@ def run(words: list[str]) -> int:
 
 
 def emit(text: str) -> None:
-    """Print. Bytes of a name that isn't UTF-8 come out as they came in. If nobody reads any more, leave as
-    quietly as SIGPIPE, which Python ignores, would have us."""
+    """Print. Bytes of a name that isn't UTF-8 come out as they came in; what never was bytes, as \\ud800 in a
+    file that somebody has damaged, as JSON has it. If nobody reads any more, leave as quietly as SIGPIPE,
+    which Python ignores, would have us."""
+    try:
+        data = text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode(errors="backslashreplace")
     with doing("write standard output"):
         try:
-            write_all(1, text.encode(errors="surrogateescape"))
+            write_all(1, data)
         except BrokenPipeError:
             posix._exit(_BROKEN_PIPE_CODE)
 

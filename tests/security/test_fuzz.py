@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support import leaks
 from support.bundle import Bundle
@@ -193,6 +193,9 @@ def test_states(runtime: Runtime, bundle: Bundle, rate: Callable[[], None]) -> N
     parts = st.integers(0, len(whole)).map(lambda size: whole[:size].decode())
 
     @several(40)
+    @example(
+        whole.decode().replace('"bundle":"', '"bundle":"\\ud800').replace('"bundle": "', '"bundle": "\\ud800')
+    )
     @given(damaged | parts | json_values.map(json.dumps))
     def ask(text: str) -> None:
         rate()
