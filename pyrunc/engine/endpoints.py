@@ -98,7 +98,7 @@ class Endpoints:
             return Place()
         wishes = self._wishes(container)
         with ExitStack() as undo:
-            undo.callback(self.leave, container)
+            undo.callback(self.give_up, container)
             wiring.create_sandbox(self._site, container.id)
             for network, wish in wishes:
                 self._connect(container, network, wish)
@@ -184,8 +184,8 @@ class Endpoints:
             assert network.wire is not None
             wiring.rename(self._site, Attachment(network=network.wire, endpoint=renamed))
 
-    def leave(self, container: Container) -> None:
-        """All that `join` made, or half made."""
+    def leave(self, container: Container) -> list[Network]:
+        """All that `join` made, or half made, goes. Which networks it was on: nobody has been told yet."""
         pairs = self.of_container(container.id)
         state = self._sandbox(container, pairs)
         if any(endpoint.ports for _, endpoint in pairs):
@@ -197,6 +197,15 @@ class Endpoints:
             self._disconnect(container, network, endpoint)
         if self.namespace(container.id):
             wiring.remove_sandbox(self._site, container.id)
+        return [network for network, _ in pairs]
+
+    def give_up(self, container: Container) -> None:
+        """`leave`, of a container that did not start."""
+        self.tell_left(container, self.leave(container))
+
+    def tell_left(self, container: Container, networks: Iterable[Network]) -> None:
+        for network in networks:
+            self._publish(network, "disconnect", container)
 
     # --- one network ------------------------------------------------------------------------------
 
@@ -234,6 +243,7 @@ class Endpoints:
         for found, endpoint in self.of_container(container.id):
             if found.id == network.id:
                 self._disconnect(container, found, endpoint)
+                self._publish(found, "disconnect", container)
                 self._publish_ports(container)
                 return True
         return False
@@ -302,7 +312,6 @@ class Endpoints:
         state = self._sandbox(container, left)
         wiring.disconnect(self._site, state, Attachment(network=network.wire, endpoint=endpoint))
         self._database.delete("endpoints", network=network.id, container=container.id)
-        self._publish(network, "disconnect", container)
 
     # --- ports ------------------------------------------------------------------------------------
 

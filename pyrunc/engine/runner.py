@@ -115,7 +115,7 @@ class Runner:
                 os.makedirs(rootfs, 0o755, exist_ok=True)
             undo.callback(self._store.snapshots.unmount, rootfs)
             self._store.snapshots.mount(container.id, rootfs)
-            undo.callback(self._endpoints.leave, container)
+            undo.callback(self._endpoints.give_up, container)
             place = self._endpoints.join(container)
             undo.callback(self._bundles.unmake, container)
             self._bundles.make(container, place, rootfs)
@@ -237,7 +237,7 @@ class Runner:
 
     def _settle(self, container: Container) -> None:
         self._shims.end(container.id, self._layout.container(container.id))
-        self._endpoints.leave(container)
+        left = self._endpoints.leave(container)
         self._bundles.unmake(container)
         self._store.snapshots.unmount(self._layout.rootfs(container.id))
         self._unsettled.discard(container.id)
@@ -246,6 +246,7 @@ class Runner:
             if state.exit_code and not container.was_stopped:
                 log.debug(f"container {container.id} has ended with {state.exit_code}")
             self._publish_death(container, state.exit_code)
+        self._endpoints.tell_left(container, left)
 
     # --- removal ----------------------------------------------------------------------------------
 

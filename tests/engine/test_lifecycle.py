@@ -137,6 +137,17 @@ def test_events_are_told_and_kept(docker):
     assert "die 4" in actions
 
 
+def test_events_come_in_dockers_order(docker):
+    since = str(time.time())
+    docker.ok("run", "--rm", "--name", "told", IMAGE, "true")
+    words = ("--since", since, "--until", str(int(time.time()) + 1))
+    told = docker.ok("events", *words, "--format", "{{.Type}} {{.Action}}").splitlines()
+    assert told == [
+        "container create", "container attach", "network connect", "container start", "container die",
+        "network disconnect", "container destroy",
+    ]  # fmt: skip
+
+
 def test_removal_by_force_is_told_as_an_end(docker):
     docker.ok("run", "-d", "--name", "told", "--network", "none", IMAGE, "sleep", "1000")
     since = str(time.time())
