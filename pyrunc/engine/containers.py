@@ -107,6 +107,7 @@ class Containers:
         full = hostconfig.complete_config(config, defaults)
         full_host = hostconfig.complete_host(host, tuple(self.settings.runtimes), self.settings.log_driver)
         require_security_options(full_host)
+        hostconfig.require_cpus(full_host, os.cpu_count() or 1)
         hostconfig.require_endpoints(networks)
         normalise((*(full_host["CapAdd"] or ()), *(full_host["CapDrop"] or ())))
         id = secrets.token_hex(32)

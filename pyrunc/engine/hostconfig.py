@@ -69,6 +69,15 @@ _REFUSED = {
 _NOTHING: tuple[Any, ...] = (None, "", 0, [], {}, "default", "local")
 
 
+def require_cpus(host: dict[str, Any], there: int) -> None:
+    """No more than `there` are. Raises PyruncError INVALID, with Docker's sentence."""
+    if host["NanoCpus"] > there * 1_000_000_000:
+        raise PyruncError(
+            INVALID,
+            f"range of CPUs is from 0.01 to {there:.2f}, as there are only {there} CPUs available",
+        )
+
+
 def require_endpoints(networks: dict[str, Any]) -> None:
     """Endpoint settings by network. Raises PyruncError UNSUPPORTED for addresses that we can't give."""
     for name, settings in networks.items():

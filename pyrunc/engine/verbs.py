@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from pyrunc.engine.attachments import Attachment, attach
 from pyrunc.engine.bundle import make_restart
 from pyrunc.engine.devices import with_numbers
-from pyrunc.engine.hostconfig import require_resources, require_restart_policy
+from pyrunc.engine.hostconfig import require_cpus, require_resources, require_restart_policy
 from pyrunc.engine.spec.resources import make_limits
 from pyrunc.engine.state import PAUSED, REMOVING
 from pyrunc.errors import CONFLICT, INVALID, NOT_FOUND, NOT_MODIFIED, WRONG_STATE, PyruncError
@@ -226,6 +228,7 @@ class Verbs:
                     "update the memoryswap at the same time",
                 )
             require_resources(host)
+            require_cpus(host, os.cpu_count() or 1)
             policy = wanted.get("RestartPolicy") or {}
             if policy.get("Name"):
                 if container.removes_itself and policy["Name"] != "no":

@@ -76,6 +76,16 @@ def test_a_bound_for_what_is_no_disk_is_an_error_and_no_silence(docker):
     assert "No such file or directory" in told
 
 
+def test_more_cpus_than_there_are(docker):
+    count = os.cpu_count() or 1
+    more = str(count + 1)
+    told = f"range of CPUs is from 0.01 to {count}.00, as there are only {count} CPUs available"
+    assert told in docker.fails("run", "--rm", *NONE, "--cpus", more, IMAGE, "true", code=125)
+    docker.ok("create", "--name", "box", *NONE, IMAGE)
+    assert told in docker.fails("update", "--cpus", more, "box")
+    docker.ok("update", "--cpus", str(count), "box")
+
+
 def test_annotations(docker):
     assert config_of(docker, "--annotation", "a.b=c")["annotations"]["a.b"] == "c"
 
