@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.engine import DOCKER, IMAGE, Engine
-from support.pyr import Pyr, Terminal
+from support.pyr import Pyr
 from support.waiting import until
 
 NONE = ("--network", "none")
@@ -133,7 +133,7 @@ def test_signals_are_passed_on_or_not(docker, passes):
 
 def test_keys_of_ones_own_that_leave(engine):
     pyr = Pyr(engine.root, ("-H", f"unix://{engine.socket}"))
-    terminal = Terminal(pyr, "run", "-it", "--name", "box", *NONE, "--detach-keys", "ctrl-x,y", IMAGE, "sh")
+    terminal = pyr.on_terminal("run", "-it", "--name", "box", *NONE, "--detach-keys", "ctrl-x,y", IMAGE, "sh")
     terminal.expect(b"# ")
     terminal.type(b"\x18y")
     assert terminal.end() == 0
