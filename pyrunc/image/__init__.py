@@ -22,9 +22,13 @@ Nothing forks. Two processes may use one data root: see `store`.
 
     pull.pull(store, reference, PullOptions) -> Image
     push.push(store, reference, PushOptions) -> Descriptor
+    asking.check_credentials(server, Credentials, Registries)           of a login
+    asking.search(term, limit, credentials, Registries) -> (Found, …)
+    asking.look_up(reference, PullOptions) -> Descriptor, (Platform, …) without pulling
     archive.save(store, texts, sink, platform=None)                     sink: write(bytes)
     load.load(store, source, progress=) -> (Loaded, …)                  source: read(n), compressed or not
     importer.import_tree(store, source, ImportOptions) -> Image         a tar of a root filesystem
+    importer.fetched(url) -> source                                     a context: of what lies elsewhere
     commit.commit(store, key, CommitOptions) -> Image                   the upper directory of a snapshot
     changes.changes(store, key) -> (Change, …)                          kinds A, C, D
 

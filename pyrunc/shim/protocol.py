@@ -22,7 +22,8 @@ Messages are JSON documents over SOCK_SEQPACKET, one request at a time on a conn
     wait    exec               -> {"exit_code": n}   of the container's end without a restart, or an exec's
     update  restart resources  -> {}
     resize  rows columns exec  -> {}
-    attach  stdin stdout stderr detach_keys multiplexed  + "stream"  -> {}
+    attach  stdin stdout stderr detach_keys multiplexed keeps_all  + "stream"  -> {}
+    hold    + any descriptors  -> {}                 kept open until the container has ended for good
     exec    stdin detach_keys multiplexed    + "process" and ("stream" | "stdin" "stdout" "stderr")  -> above
     ps      -> {"pids": [...]}      stats -> {"stats": {...}}
     delete  force              -> {}                 the container is removed, and the shim ends
@@ -30,8 +31,10 @@ Messages are JSON documents over SOCK_SEQPACKET, one request at a time on a conn
 `stream` is a duplex socket, of any kind: the shim writes the container's output to it and reads its input
 from it. `multiplexed`: each piece of output has Docker's header of eight bytes (stream number, three zeros,
 big-endian length); never for a terminal. A daemon may hand on the connection of its own client. `detach_keys`
-as Docker writes them, "ctrl-p,ctrl-q"; "" is none. Who does not read is dropped two seconds after 1 MiB has
-come to wait for it: the container is held up for no longer, and its log has everything.
+as Docker writes them, "ctrl-p,ctrl-q"; "" is none. When 1 MiB has come to wait for a client the container is
+held up. With `keeps_all`, and for an exec, that lasts until it is taken; who else takes nothing for ten
+seconds is dropped, and the log has everything. After the end of the shim's socket its process stays until the
+last words are taken.
 
 status.json, and `status` above: `status` is one of creating, created, running, paused, restarting, stopped;
 times are RFC 3339, empty before there is one; `exit_code` counts once it is stopped or restarting. `health`

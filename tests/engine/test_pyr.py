@@ -22,8 +22,7 @@ from support.waiting import until
 
 @pytest.fixture(scope="session")
 def lonely(daemon: Engine) -> Iterator[Pyr]:
-    """In the daemon's network namespace, whose bridge has to be there for its subnet to be left alone."""
-    Pyr(daemon.root, ("-H", f"unix://{daemon.socket}")).ok("run", "--rm", IMAGE, "true")
+    """In the daemon's network namespace: two engines on one host, each with a subnet of its own."""
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}pyr-") as directory:
         os.chmod(directory, 0o755)
         with alone(Path(directory)) as made:
