@@ -16,7 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ANNOUNCED_SECONDS = 5.0  # a client that has been told that it may attach, and does not, holds no start up
+# A client that has been told that it may attach, and does not, holds no start up for good. On a machine under
+# load its thread may well be some seconds late: one that is left behind gets nothing of what is said.
+_ANNOUNCED_SECONDS = 60.0
 
 
 class Attachment(Record):
