@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from support import leaks
+from support import host, leaks
 from support.waiting import until
 
 
@@ -32,7 +32,8 @@ def test_it_deletes_the_container_when_it_is_over(runtime, bundle):
 def test_keep(runtime, bundle):
     assert runtime.run(bundle, "sh", "-c", "exit 3", options=("--keep",)).returncode == 3
     assert runtime.status(bundle) == "stopped"
-    assert leaks.cgroups(bundle.id)
+    if host.MANAGER == "cgroupfs":  # systemd takes away a scope that nobody is in
+        assert leaks.cgroups(bundle.id)
     runtime.delete(bundle).ok()
 
 
