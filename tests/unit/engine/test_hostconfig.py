@@ -111,3 +111,17 @@ def test_a_variable_without_a_value_is_taken_away():
 )
 def test_sizes(text, size):
     assert hostconfig.log_size(text) == size
+
+
+def test_no_more_cpus_than_there_are():
+    hostconfig.require_cpus({"NanoCpus": 2_000_000_000}, 2)
+    with pytest.raises(PyruncError, match=r"range of CPUs is from 0\.01 to 2\.00, as there are only 2 CPUs"):
+        hostconfig.require_cpus({"NanoCpus": 2_000_000_001}, 2)
+
+
+@pytest.mark.parametrize("key", ["IPv6Address", "LinkLocalIPs"])
+def test_addresses_that_no_endpoint_can_have(key):
+    hostconfig.require_endpoints({"net": None, "other": {"IPAMConfig": {"IPv4Address": "10.0.0.2"}}})
+    with pytest.raises(PyruncError) as told:
+        hostconfig.require_endpoints({"net": {"IPAMConfig": {key: ["x"]}}})
+    assert told.value.kind == UNSUPPORTED

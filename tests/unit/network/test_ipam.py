@@ -35,6 +35,12 @@ def test_a_route_of_the_host_is_taken_but_not_the_default_one():
     assert ipam.choose_subnet(["0.0.0.0/0", "128.0.0.0/1", "0.0.0.0/1"]) == "172.17.0.0/16"
 
 
+def test_a_subnet_is_free_unless_a_part_of_it_is_taken():
+    assert ipam.is_free("172.17.0.0/16", ["0.0.0.0/0", "172.18.0.0/16"])
+    assert not ipam.is_free("172.17.0.0/16", ["172.17.255.0/24"])
+    assert not ipam.is_free("172.17.0.0/16", ["172.0.0.0/8"])
+
+
 def test_a_chosen_subnet_overlaps_no_network():
     ipam.require_subnet_free("10.1.0.0/24", ["10.0.0.0/24"])
     with pytest.raises(PyruncError, match="Pool overlaps with other one on this address space"):
