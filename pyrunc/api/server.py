@@ -138,7 +138,10 @@ def _answer_next(router: Router, wire: Wire) -> bool:
         _upgrade(wire, request, reply)
         return False
     is_open = _send(wire, request, reply)
-    return is_open and request.keeps_alive and body.drain(_DRAIN_LIMIT_BYTES)
+    try:
+        return is_open and request.keeps_alive and body.drain(_DRAIN_LIMIT_BYTES)
+    except PyruncError:  # it is no body; the answer has been given
+        return False
 
 
 def _refuse(wire: Wire, error: PyruncError) -> None:

@@ -33,6 +33,12 @@ def restore(fd: int, mode: bytes) -> None:
     syscall.ioctl_bytes(fd, TCSETS, mode)
 
 
+def read_size(fd: int) -> tuple[int, int]:
+    """(rows, columns), tty_ioctl(4); zeros where that is no terminal."""
+    size = syscall.ioctl_bytes(fd, TIOCGWINSZ, bytes(8)) if posix.isatty(fd) else bytes(8)
+    return int.from_bytes(size[:2], "little"), int.from_bytes(size[2:4], "little")
+
+
 def copy_size(source: int, target: int) -> None:
     """Give `target` the window size of `source`; nothing where that is no terminal."""
     if posix.isatty(source):

@@ -10,9 +10,10 @@ from pyrunc.files import read_once
 from pyrunc.kernel import fds
 from pyrunc.kernel.const import CLONE_NEWNS
 from pyrunc.kernel.procfs import is_alive, read_text
+from pyrunc.kernel.terminal import read_size
 from pyrunc.linux.apply import Host, apply
 from pyrunc.linux.facts import probe
-from pyrunc.oci.config import CAPABILITIES, Capabilities, Config, Process, User, parse_config
+from pyrunc.oci.config import CAPABILITIES, Capabilities, Config, ConsoleSize, Process, User, parse_config
 from pyrunc.oci.validate import PROCESS_CHECKS, parse_valid_process
 from pyrunc.plan.execution import ExecutionRequest, plan_execution
 from pyrunc.plan.facts import HostFacts
@@ -116,6 +117,8 @@ def begin_exec(request: ExecRequest) -> spawn.Born:
         exeseal.seal()
     process = _find_process(request, config.process, facts)
     _require_console(request, process)
+    if request.stand_in is not None and process.terminal:
+        process = _with_our_size(process)
     if not process.args:
         raise PyruncError(INVALID, "args must not be empty")
     with doing("open the init process", state.id):
@@ -269,6 +272,13 @@ def _completed(process: Process, configured: Process) -> Process:
         io_priority=process.io_priority or configured.io_priority,
         exec_cpu_affinity=process.exec_cpu_affinity or configured.exec_cpu_affinity,
     )
+
+
+def _with_our_size(process: Process) -> Process:
+    """The program may ask for the size of its terminal before we have that in hand."""
+    rows, columns = read_size(0)
+    size = ConsoleSize(height=rows, width=columns) if rows and columns else process.console_size
+    return replaced(process, console_size=size)
 
 
 def _parse_user(request: ExecRequest, configured: User) -> User:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _OOM_SCORE = "-998"  # as containerd's shims: below everything that has not asked for better
 _LAST_ANSWERS_SECONDS = 0.05
-_LAST_EXECS_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 10.0
 
 
 def begin(directory: str) -> settings.Settings:
@@ -185,13 +185,15 @@ class Shim:
         if self.server.is_deleting:
             return  # it ends when that is done
         self.server.publish("gone", {})
-        self._linger(_LAST_EXECS_SECONDS)
+        self._linger(_LAST_WORDS_SECONDS)
 
     def _linger(self, seconds: float) -> None:
-        """Executions that ended with the container get the time to be told."""
+        """Executions that ended with the container get the time to be told, and what the runtime was asked to
+        do is answered: a kill may be done long after the container."""
 
         def look() -> None:
-            if self.server.is_deleting or (self.server.sessions and seconds > 0):
+            is_busy = self.server.sessions or self.server.unanswered
+            if self.server.is_deleting or (is_busy and seconds > 0):
                 self._linger(seconds - _LAST_ANSWERS_SECONDS)
             elif not self._has_left:
                 self._leave()

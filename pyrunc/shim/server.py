@@ -44,9 +44,11 @@ class Request:
         self.node, self.descriptors = node, descriptors
 
     def answer(self, document: dict[str, Any]) -> None:
+        self._server.unanswered.discard(self)
         self._server.send(self.connection, protocol.encode(document))
 
     def refuse(self, error: PyruncError) -> None:
+        self._server.unanswered.discard(self)
         self._server.send(self.connection, protocol.encode_error(error))
 
     def settle(self, error: PyruncError | None) -> None:
@@ -80,6 +82,7 @@ class Server:
         self.container, self.tools = container, container.tools
         self.removed, self.is_deleting = removed, False
         self.sessions: dict[str, Session] = {}
+        self.unanswered: set[Request] = set()
         self.exec_codes: dict[str, int] = {}
         self._leaving: list[Hub] = []
         self.held: list[int] = []
@@ -181,6 +184,7 @@ class Server:
             self._hang_up(connection)
             return
         request = Request(self, connection, Node({}), {})
+        self.unanswered.add(request)
         left = dict(enumerate(received))
         try:
             request.node = Node(protocol.decode(message))

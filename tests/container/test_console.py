@@ -8,6 +8,7 @@ import pytest
 from support.console import ConsoleSocket, open_terminal, set_window_size, window_size
 from support.facts import mount_at
 from support.fields import covers
+from support.host import needs_program
 from support.marks import deviation
 
 # A program gets its controlling terminal from the caller, as from a login shell.
@@ -189,6 +190,20 @@ def test_exec_under_a_terminal(runtime, running):
         terminal.type("word\n")
         terminal.expect("got word")
         assert process.wait(30) == 6
+
+
+@_LATE
+@needs_program("strace")
+def test_the_size_is_there_before_the_program_of_exec(runtime, running):
+    """However late the runtime gets to the terminal of the program."""
+    late = ("strace", "-qq", "-o", "/dev/null", "-e", "inject=recvmsg:delay_enter=500000")
+    with open_terminal(29, 99) as (terminal, slave):
+        process = runtime.popen(
+            "exec", "-t", running.id, "stty", "size",
+            prefix=(*OWN_SESSION, *late), stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+        )  # fmt: skip
+        terminal.expect("29 99")
+        assert process.wait(30) == 0
 
 
 def test_a_resize_of_the_users_terminal_is_passed_on(runtime, with_terminal):

@@ -221,6 +221,19 @@ def test_what_the_shim_could_not_do_does_not_change_how_the_container_ended(shim
     assert "OSError(24" in made.status["error"]
 
 
+def test_a_kill_is_answered_however_late_the_runtime_says_that_it_is_done(shim, runtime, work):
+    slow = work / "slow"
+    slow.write_text(
+        f'#!/bin/sh\n{runtime.command} "$@"; code=$?\n'
+        'case " $* " in *" kill "*) sleep 0.5; esac\nexit $code\n'
+    )
+    slow.chmod(0o755)
+    made = shim("sleep", "1000")
+    made.settings["runtime"] = str(slow)
+    made.start().call("kill", signal="KILL")
+    assert made.wait() == 137
+
+
 def test_rubbish_on_the_socket(shim):
     made = shim("sleep", "1000").start()
     for message in (b"{", b"[]", b"\xff" * 100, b'{"verb": 3}', b'{"verb":"status","descriptors":["a"]}'):

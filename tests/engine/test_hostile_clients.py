@@ -80,6 +80,14 @@ def test_nonsense_is_refused_with_a_status(engine, data, statuses):
     assert is_well(engine)
 
 
+def test_a_body_that_ends_too_early_ends_the_connection_and_nothing_else(engine):
+    """Also one that nobody wants to know."""
+    got = answer_to(engine, b"POST /containers/none/start HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{}")
+    assert got.startswith(b"HTTP/1.1 404 ")
+    assert is_well(engine)
+    assert "Exception in thread" not in engine.log()
+
+
 def test_random_bytes(engine):
     chance = random.Random(5)
     line = b"GET /containers/json?all=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"

@@ -135,9 +135,8 @@ def test_search_by_an_index(docker, pyr, fake, by):
     ]
     search = docker.ok if by == "docker" else pyr.ok
     lines = search("search", f"{fake.address}/web").splitlines()
-    assert [line.split() for line in lines[:2]] == [
-        ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"], [f"{fake.address}/web", "serves", "pages", "7", "[OK]"],
-    ]  # fmt: skip
+    assert lines[0].split()[:4] == ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"]  # Docker's had one more once
+    assert lines[1].split() == [f"{fake.address}/web", "serves", "pages", "7", "[OK]"]
     assert lines[2].split()[1].endswith("…")
     shown = search("search", "-f", "is-official=true", "--format", "{{.Name}}", f"{fake.address}/web")
     assert shown.split() == [f"{fake.address}/web"]
