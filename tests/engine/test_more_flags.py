@@ -18,11 +18,17 @@ from support.waiting import until
 NONE = ("--network", "none")
 
 
-def config_of(docker: Engine, *flags: str) -> dict[str, Any]:
+@pytest.fixture
+def pyr(engine: Engine) -> Pyr:
+    """For words that not every docker has."""
+    return Pyr(engine.root, ("-H", f"unix://{engine.socket}"))
+
+
+def config_of(pyr: Pyr, *flags: str) -> dict[str, Any]:
     """As it is made at the start, whatever this kernel says of the wish."""
-    id = docker.ok("create", *NONE, *flags, IMAGE, "true").strip()
-    docker.docker("start", id)
-    found: dict[str, Any] = json.loads((docker.root / f"data/containers/{id}/config.json").read_text())
+    id = pyr.ok("create", *NONE, *flags, IMAGE, "true").strip()
+    pyr.call("start", id)
+    found: dict[str, Any] = json.loads((pyr.root / f"data/containers/{id}/config.json").read_text())
     return found
 
 
@@ -44,8 +50,8 @@ def disk() -> str:
         ("--blkio-weight", "300", ("blockIO", "weight"), 300),
     ],
 )
-def test_a_limit_reaches_the_runtime(docker, flag, value, where, wanted):
-    found = config_of(docker, flag, value)["linux"]["resources"]
+def test_a_limit_reaches_the_runtime(pyr, flag, value, where, wanted):
+    found = config_of(pyr, flag, value)["linux"]["resources"]
     for name in where:
         found = found[name]
     assert found == wanted
@@ -61,8 +67,8 @@ def test_a_limit_reaches_the_runtime(docker, flag, value, where, wanted):
         ("--blkio-weight-device", "weightDevice"),
     ],
 )
-def test_the_bounds_of_a_block_device(docker, disk, flag, name):
-    (found,) = config_of(docker, flag, f"{disk}:500")["linux"]["resources"]["blockIO"][name]
+def test_the_bounds_of_a_block_device(pyr, disk, flag, name):
+    (found,) = config_of(pyr, flag, f"{disk}:500")["linux"]["resources"]["blockIO"][name]
     number = os.stat(disk).st_rdev
     assert (found.pop("major"), found.pop("minor")) == (os.major(number), os.minor(number))
     assert set(found.values()) == {500}
@@ -86,8 +92,8 @@ def test_more_cpus_than_there_are(docker):
     docker.ok("update", "--cpus", str(count), "box")
 
 
-def test_annotations(docker):
-    assert config_of(docker, "--annotation", "a.b=c")["annotations"]["a.b"] == "c"
+def test_annotations(pyr):
+    assert config_of(pyr, "--annotation", "a.b=c")["annotations"]["a.b"] == "c"
 
 
 def test_options_of_resolv_conf(docker):
@@ -102,11 +108,12 @@ def test_old_names_of_the_flags_for_networks(docker, flag, alias):
     docker.ok("run", "--rm", "--network", "net", IMAGE, "nslookup", "other")
 
 
-def test_a_check_may_come_more_often_while_it_starts(docker):
+def test_a_check_may_come_more_often_while_it_starts(pyr):
     flags = ("--health-cmd", "true", "--health-interval", "1h", "--health-start-period", "1h",
              "--health-start-interval", "100ms")  # fmt: skip
-    docker.ok("run", "-d", "--name", "box", *NONE, *flags, IMAGE, "sleep", "1000")
-    until(lambda: docker.inspect("box")["State"]["Health"]["Status"] == "healthy", "it is healthy")
+    pyr.ok("run", "-d", "--name", "box", *NONE, *flags, IMAGE, "sleep", "1000")
+    form = "{{.State.Health.Status}}"
+    until(lambda: pyr.ok("inspect", "-f", form, "box") == "healthy\n", "it is healthy")
 
 
 @pytest.mark.parametrize("passes", [True, False])
@@ -131,8 +138,7 @@ def test_signals_are_passed_on_or_not(docker, passes):
     assert ("told" in docker.ok("logs", "box")) == passes
 
 
-def test_keys_of_ones_own_that_leave(engine):
-    pyr = Pyr(engine.root, ("-H", f"unix://{engine.socket}"))
+def test_keys_of_ones_own_that_leave(engine, pyr):
     terminal = pyr.on_terminal("run", "-it", "--name", "box", *NONE, "--detach-keys", "ctrl-x,y", IMAGE, "sh")
     terminal.expect(b"# ")
     terminal.type(b"\x18y")
