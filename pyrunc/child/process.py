@@ -82,10 +82,13 @@ def new_session(_op: ops.NewSession, _child: Child) -> None:
     posix.setsid()
 
 
-def session_keyring(op: ops.SessionKeyring, child: Child) -> None:
-    """A kernel without keyrings has nothing to keep apart. The label for new keys ends with our execve."""
-    if op.label:
-        write_file("keycreate", op.label, child.saved[op.labels])
+def label_keys(op: ops.LabelKeys, child: Child) -> None:
+    """Before the keyring is made, which is a key too."""
+    write_file("keycreate", op.label, child.saved[op.takes])
+
+
+def session_keyring(op: ops.SessionKeyring, _child: Child) -> None:
+    """A kernel without keyrings has nothing to keep apart."""
     try:
         ring = syscall.keyctl(c.KEYCTL_JOIN_SESSION_KEYRING, syscall.path_bytes(op.name))
         syscall.keyctl(c.KEYCTL_SETPERM, ring, _SEARCHABLE_KEYRING)

@@ -52,6 +52,7 @@ STEPS: dict[type, Callable[[Any, Child], None]] = {
     ops.ResetCpuAffinity: process.reset_cpu_affinity,
     ops.ResetSignals: process.reset_signals,
     ops.RunHooks: process.run_hooks,
+    ops.LabelKeys: process.label_keys,
     ops.SessionKeyring: process.session_keyring,
     ops.SetCpuAffinity: process.set_cpu_affinity,
     ops.SetDomainname: lambda op, _child: syscall.setdomainname(op.name),

@@ -28,6 +28,7 @@ from pyrunc.plan.ops import (
     ExecStub,
     JoinCgroup,
     JoinNamespace,
+    LabelKeys,
     LoopbackUp,
     MakeDirectory,
     MaskPath,
@@ -215,8 +216,10 @@ def _attach_steps(
 
 
 def keyring_steps(process: Process, name: str) -> tuple[Op, ...]:
-    label = process.selinux_label
-    return (SessionKeyring(name=name, label=label, labels=LABELS if label else ""),)
+    """The keyring is labelled as it is made, for it is a key too."""
+    label, origin = process.selinux_label, f"{process.origin}/selinuxLabel"
+    labelled = (LabelKeys(takes=LABELS, label=label, origin=origin),) if label else ()
+    return (*labelled, SessionKeyring(name=name))
 
 
 def keyring_name(container_id: str) -> str:

@@ -334,13 +334,18 @@ class NewSession(Op):
 
 
 class SessionKeyring(Op):
-    """A session keyring of the container's own, so that it sees none of the caller's keys. `label`: of
-    SELinux, asked for in the directory that is open as `labels`."""
+    """A session keyring of the container's own, so that it sees none of the caller's keys."""
 
     words = "join session keyring {name}"
     name: str
-    label: str = ""
-    labels: str = ""
+
+
+class LabelKeys(Op):
+    """The label of SELinux that new keys get until our execve, asked for in the directory `takes`."""
+
+    words = "set selinux label {label}"
+    takes: str
+    label: str
 
 
 class LoopbackUp(Op):

@@ -18,7 +18,7 @@ read first <&3
 trap 'read next <&3; echo $next' USR1
 trap 'echo ended; exit 7' TERM
 i=0
-while :; do i=$((i + 1)); echo $i >/count; sleep 0.02; done
+while :; do i=$((i + 1)); ln -sfn $i /count; sleep 0.02; done
 """
 
 
@@ -30,8 +30,9 @@ def _why_not():
 
 
 class Counter:
-    """A container whose second process counts in a file, and has another one open. Its output goes to a
-    pipe: a file of the host's criu would not find in the container."""
+    """A container whose second process counts in a symlink, and has a file open. It counts in no file: criu
+    restores none that was open and has got another size. Its output goes to a pipe: a file of the host's
+    criu would not find in the container."""
 
     def __init__(self, runtime, bundle, work):
         self.runtime, self.bundle, self.images = runtime, bundle, work / "images"
@@ -39,7 +40,7 @@ class Counter:
         bundle.writable()
         (bundle.rootfs / "counter.sh").write_text(COUNTER)
         (bundle.rootfs / "lines").write_text("one\ntwo\nthree\n")
-        self.count_file = bundle.rootfs / "count"
+        self.count_link = bundle.rootfs / "count"
 
     def _pipe(self):
         reading, writing = os.pipe()
@@ -61,16 +62,19 @@ class Counter:
         return os.read(self.output, 4096).decode()
 
     def count(self):
-        return int(self.count_file.read_text().strip() or 0) if self.count_file.exists() else 0
+        """0 before the first, and for the moment between one and the next."""
+        try:
+            return int(os.readlink(self.count_link))
+        except FileNotFoundError:
+            return 0
 
     def inner_pid(self):
-        """Of the one that has the file open."""
+        """Of the one that has the file open; its children do for a moment, between fork and exec."""
         script = (
             'for p in /proc/[0-9]*; do [ "$(readlink $p/fd/3)" = /lines ] && echo ${p#/proc/}; done; true'
         )
         found = self.runtime.exec(self.bundle, "sh", "-c", script).ok().stdout.split()
-        assert len(found) == 1, found
-        return found[0]
+        return min(found, key=int)
 
     def checkpoint(self, *options, images=None):
         words = ("--image-path", images or self.images, "--work-path", self.images.parent / "work")

@@ -145,7 +145,7 @@ def test_what_the_policy_says_is_enforced(runtime, bundle, policy):
     bundle.linux["mountLabel"] = OPEN
     bundle.mount("/open", "tmpfs", "tmpfs")
     bundle.mount("/secret", "tmpfs", "tmpfs", f'context="{SECRET}"')
-    script = "for at in open secret; do echo $at >/$at/file; cat /$at/file 2>&1; done"
+    script = "for at in open secret; do echo $at >/$at/file; cat /$at/file 2>&1; done; true"
     assert runtime.ask(bundle, read=script)["read"].splitlines() == [
         "open", "cat: can't open '/secret/file': Permission denied",
     ]  # fmt: skip
