@@ -16,6 +16,7 @@ from support.console import open_terminal
 from support.engine import CGROUP, DOCKER, IMAGE, SEARCH_PATH
 from support.leaks import cgroups_at
 from support.netns import Namespace
+from support.session import UNTIL_SIZED
 from support.waiting import until
 
 RUN = ("run", "--rm", "--network", "none")
@@ -43,7 +44,8 @@ def says(docker, *flags, script):
 def test_a_terminal_is_one_with_the_size_of_the_users(docker):
     environment = {"PATH": SEARCH_PATH, "DOCKER_HOST": f"unix://{docker.socket}", "TERM": "xterm"}
     with open_terminal(33, 77) as (terminal, slave):
-        words = [DOCKER, *RUN, "-it", IMAGE, "sh", "-c", "tty; sleep 0.2; stty size; read x; echo got $x"]
+        script = f"tty; {UNTIL_SIZED}; stty size; read x; echo got $x"
+        words = [DOCKER, *RUN, "-it", IMAGE, "sh", "-c", script]
         client = subprocess.Popen(
             [*OWN_SESSION, *words], env=environment, stdin=slave, stdout=slave, stderr=slave
         )  # fmt: skip
@@ -216,7 +218,11 @@ def fetch(address, port, seconds=5):
 
 
 def serving(docker, *flags, word="hello", port=80, network="bridge"):
-    return detached(docker, *flags, script=f"exec nc -ll -p {port} -e echo {word}", network=network)
+    id = detached(docker, *flags, script=f"exec nc -ll -p {port} -e echo {word}", network=network)
+    tables = [Path(f"/proc/{pid_of(docker, id)}/net/{name}") for name in ("tcp", "tcp6")]
+    listens = re.compile(f":{port:04X} [0:]+ 0A ")  # proc_net_tcp(5)
+    until(lambda: any(listens.search(table.read_text()) for table in tables), f"{id} listens")
+    return id
 
 
 def answers(address, port, word):
@@ -226,7 +232,7 @@ def answers(address, port, word):
         except OSError:
             return False
 
-    until(does, f"{address}:{port} answers {word}", 10)
+    until(does, f"{address}:{port} answers {word}")
 
 
 def test_a_published_port(docker):

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-from support.engine import CGROUP, IMAGE, TABLE, Engine, rootfs_tar
+from support.engine import CGROUP, IMAGE, SECONDS, TABLE, Engine, rootfs_tar
 from support.waiting import until
 
 SCRIPT = """
@@ -35,7 +35,11 @@ class Local:
             path=sys.path, root=str(self.root), table=TABLE + "_l", cgroup=CGROUP + "-l", body=body
         )
         done = subprocess.run(
-            [sys.executable, "-IB", "-c", script], input=data, capture_output=True, timeout=40, check=False
+            [sys.executable, "-IB", "-c", script],
+            input=data,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode()

@@ -3,6 +3,7 @@ stays because of it."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from support.engine import IMAGE, Engine
@@ -12,9 +13,11 @@ MIB_AT_REST, MIB_EACH = 60, 4
 
 
 def pss_kib(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
+    """0 of one that has just ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
     return 0
 
 

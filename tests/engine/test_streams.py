@@ -8,7 +8,7 @@ import time
 
 import pytest
 from support.engine import DOCKER, IMAGE, Engine
-from support.session import Session
+from support.session import UNTIL_SIZED, Session
 from support.waiting import until
 
 
@@ -26,7 +26,7 @@ def on_terminal(engine: Engine, *words: str) -> Session:
 def test_a_terminal(docker):
     session = on_terminal(docker, "run", "--rm", "-it", "--network", "none", IMAGE, "sh")
     session.expect(b"# ")
-    session.type(b"stty size; tty; exit 4\n")
+    session.type(f"{UNTIL_SIZED}; stty size; tty; exit 4\n".encode())
     session.expect(b"33 77\r\n/dev/pts/0\r\n")
     assert session.end() == 4
 
@@ -48,7 +48,7 @@ def test_a_terminal_of_exec(docker):
     docker.ok("run", "-d", "--name", "box", "--network", "none", IMAGE, "sleep", "1000")
     session = on_terminal(docker, "exec", "-it", "box", "sh")
     session.expect(b"# ")
-    session.type(b"stty size; exit 5\n")
+    session.type(f"{UNTIL_SIZED}; stty size; exit 5\n".encode())
     session.expect(b"33 77\r\n")
     assert session.end() == 5
 

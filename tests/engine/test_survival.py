@@ -136,7 +136,7 @@ def test_published_ports_still_answer_and_stay_held(docker):
 
 def fetch(port):
     try:
-        with socket.create_connection(("127.0.0.1", port), 2) as client:
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
             return client.recv(100).decode()
     except OSError:
         return ""
@@ -181,8 +181,9 @@ def test_an_exit_meanwhile_is_known_afterwards(docker):
     Path(f"/proc/{pid}/root/end").touch()
     wait_for_end(pid)
     docker.start()
+    until(lambda: is_status(docker, "box", "exited"), "its shim has seen it, too")
     state = state_of(docker, "box")
-    assert (state["Status"], state["ExitCode"], state["Pid"]) == ("exited", 9, 0)
+    assert (state["ExitCode"], state["Pid"]) == (9, 0)
     assert state["FinishedAt"] > state["StartedAt"]
     assert docker.ok("logs", "box") == "last\n"
     assert docker.ok("wait", "box") == "9\n"
@@ -199,8 +200,8 @@ def test_one_that_removes_itself_is_gone_at_the_next_start(docker):
     os.kill(pid, KILL)
     wait_for_end(pid)
     docker.start()
-    assert docker.ok("ps", "-aq") == ""
-    assert docker.ok("volume", "ls", "-q") == ""
+    until(lambda: docker.ok("ps", "-aq") == "", "its shim has seen it, too")
+    until(lambda: docker.ok("volume", "ls", "-q") == "", "its volume is gone")
     until(lambda: not docker.residue(), "nothing is left")
 
 
@@ -218,7 +219,7 @@ def test_restart_policies_and_health_checks_go_on(docker):
     time.sleep(1)
     docker.start()
     assert state_of(docker, "ill")["Health"]["Status"] == "healthy"
-    assert docker.inspect("again")["RestartCount"] >= 2
+    until(lambda: docker.inspect("again")["RestartCount"] >= 2, "it is started again and again")
     docker.ok("stop", "-t", "0", "again")
     assert is_status(docker, "again", "exited")
 

@@ -15,6 +15,8 @@ from fcntl import ioctl
 from pyrunc.files import write_all
 
 SECONDS = 60
+# For a shell in the container: docker tells the size only when the program runs already.
+UNTIL_SIZED = "while [ \"$(stty size 2>&1)\" != '33 77' ]; do sleep 0.05; done"
 
 
 class Session:
