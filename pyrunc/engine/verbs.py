@@ -12,7 +12,7 @@ from pyrunc.engine.spec.resources import make_limits
 from pyrunc.engine.state import PAUSED, REMOVING
 from pyrunc.errors import CONFLICT, INVALID, NOT_FOUND, NOT_MODIFIED, WRONG_STATE, PyruncError
 from pyrunc.kernel.signals import describe_signal, parse_signal
-from pyrunc.record import Record, replaced
+from pyrunc.record import replaced
 from pyrunc.shim import protocol
 
 TYPE_CHECKING = False
@@ -35,11 +35,6 @@ _UPDATABLE = (
     "CpuRealtimeRuntime", "CpusetCpus", "CpusetMems", "MemoryReservation", "MemorySwap", "NanoCpus",
     "PidsLimit",
 )  # fmt: skip
-
-
-class Ended(Record):
-    exit_code: int
-    error: str = ""
 
 
 class Verbs:
@@ -142,9 +137,12 @@ class Verbs:
 
     # --- waiting ----------------------------------------------------------------------------------
 
-    def wait(self, text: str, condition: str, sleep: Callable[[int], bool]) -> Callable[[], Ended | None]:
-        """What waits: call it for how the container ended, or None if `sleep` gave up. It misses nothing from
-        now on. `sleep(fd)`: until the descriptor can be read; False to give up. Raises PyruncError."""
+    def wait(
+        self, text: str, condition: str, sleep: Callable[[int], bool]
+    ) -> tuple[Callable[[], int | None], Callable[[], None]]:
+        """(What waits: call it for the container's exit code, or None if `sleep` gave up; what ends that, to
+        be called in any case.) It misses nothing from now on. `sleep(fd)`: until the descriptor can be read;
+        False to give up. Raises PyruncError."""
         container = self._containers.find(text)
         if condition not in ("", NOT_RUNNING, NEXT_EXIT, REMOVED):
             raise PyruncError(INVALID, f'invalid condition: "{condition}"')
@@ -152,24 +150,23 @@ class Verbs:
             lambda event: event.id == container.id and event.action in ("die", "destroy")
         )
 
-        def wait() -> Ended | None:
-            with subscription:
-                code = 0
-                if condition in ("", NOT_RUNNING):
-                    state = self._containers.state(container)
-                    if not state.is_running:
-                        return Ended(exit_code=state.exit_code, error="")
-                while sleep(subscription.fileno()):
-                    for event in subscription.take():
-                        if event.action == "die":
-                            code = int(event.attributes["exitCode"])
-                            if condition != REMOVED:
-                                return Ended(exit_code=code)
-                        else:
-                            return Ended(exit_code=code)
-                return None
+        def wait() -> int | None:
+            code = 0
+            if condition in ("", NOT_RUNNING):
+                state = self._containers.state(container)
+                if not state.is_running:
+                    return state.exit_code
+            while sleep(subscription.fileno()):
+                for event in subscription.take():
+                    if event.action == "die":
+                        code = int(event.attributes["exitCode"])
+                        if condition != REMOVED:
+                            return code
+                    else:
+                        return code
+            return None
 
-        return wait
+        return wait, subscription.close
 
     # --- streams ----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.engine import Engine
+from support.engine import IMAGE, Engine
 from support.waiting import until
 
 SECONDS = 60
@@ -132,8 +132,13 @@ def test_who_does_not_read_is_not_waited_for(engine, docker):
         docker.ok("rm", "-f", "loud")
 
 
-def test_threads_and_descriptors_do_not_pile_up(engine):
-
+def test_threads_and_descriptors_do_not_pile_up(engine, docker):
+    docker.ok("create", "--name", "box", IMAGE)
+    requests = (
+        b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /containers/box/wait?condition=next-exit HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /ev",
+    )
     assert engine.process is not None
     proc = Path(f"/proc/{engine.process.pid}")
 
@@ -145,5 +150,6 @@ def test_threads_and_descriptors_do_not_pile_up(engine):
     fds, threads = count()
     for number in range(200):
         with connect(engine) as connection:
-            connection.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n" if number % 2 else b"GET /ev")
+            connection.sendall(requests[number % len(requests)])
+    is_well(engine)  # whoever came before it has been accepted
     until(lambda: count()[0] <= fds + 2 and count()[1] <= threads + 2, f"as before: {(fds, threads)}")

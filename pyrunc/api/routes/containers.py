@@ -43,7 +43,9 @@ if TYPE_CHECKING:
         def pause(self, text: str) -> None: ...
         def unpause(self, text: str) -> None: ...
         def update(self, text: str, wanted: dict[str, Any]) -> None: ...
-        def wait(self, text: str, condition: str, sleep: Callable[[int], bool]) -> Callable[[], Any]: ...
+        def wait(
+            self, text: str, condition: str, sleep: Callable[[int], bool]
+        ) -> tuple[Callable[[], int | None], Callable[[], None]]: ...
 
     class Listing(Protocol):
         def containers(
@@ -197,17 +199,16 @@ def prune(engine: Needs, call: Call) -> Json:
 
 def wait(engine: Needs, call: Call) -> Stream:
     """The head goes out at once: a client starts the container when it has that."""
-    waiting = engine.verbs.wait(
+    waiting, done = engine.verbs.wait(
         call.names["name"], call.text("condition"), lambda fd: wait_readable(fd, call.peer)
     )
-    return Stream(pieces=_waited(waiting))
+    return Stream(pieces=_waited(waiting), done=done)
 
 
-def _waited(waiting: Callable[[], Any]) -> Iterator[bytes]:
-    ended = waiting()
-    if ended is not None:
-        error = f',"Error":{{"Message":"{ended.error}"}}' if ended.error else ""
-        yield f'{{"StatusCode":{ended.exit_code}{error}}}\n'.encode()
+def _waited(waiting: Callable[[], int | None]) -> Iterator[bytes]:
+    code = waiting()
+    if code is not None:
+        yield f'{{"StatusCode":{code}}}\n'.encode()
 
 
 ROUTES: tuple[Route, ...] = (
