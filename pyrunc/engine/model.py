@@ -38,7 +38,8 @@ class MountPoint(Record):
 class Container(Record):
     """`created_ns`: since 1970. `image`: as typed; `networks`: endpoint settings as wished, by network name.
     `error`, `error_code`: of the last start, if that failed. `was_stopped`: by somebody, so that
-    `unless-stopped` holds; `is_removing`: it cannot come back."""
+    `unless-stopped` holds; `is_removing`: it cannot come back; `removes_volumes`: and takes its anonymous
+    volumes along."""
 
     id: str
     name: str
@@ -55,6 +56,7 @@ class Container(Record):
     error_code: int = 0
     was_stopped: bool = False
     is_removing: bool = False
+    removes_volumes: bool = False
 
     @property
     def labels(self) -> dict[str, str]:

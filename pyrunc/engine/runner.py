@@ -269,7 +269,8 @@ class Runner:
 
     def _remove(self, container: Container, *, volumes: bool) -> None:
         """From here on it cannot come back; what is cut off, a daemon's start goes on with."""
-        container = replaced(container, is_removing=True)
+        volumes = volumes or container.removes_volumes
+        container = replaced(container, is_removing=True, removes_volumes=volumes)
         self._containers.update(container)
         directory = self._layout.container(container.id)
         self._shims.end(container.id, directory)
@@ -279,14 +280,14 @@ class Runner:
         if os.path.lexists(directory):  # not of a removal that was cut off here
             with doing("remove container", directory):
                 shutil.rmtree(directory)
-        self._containers.forget(container)
         for mount in container.mounts:
             if mount.is_anonymous and volumes:
-                self._remove_volume(mount.name)
+                self._remove_volume(mount.name, container)
+        self._containers.forget(container)
 
-    def _remove_volume(self, name: str) -> None:
+    def _remove_volume(self, name: str, container: Container) -> None:
         try:
-            self._volumes.remove(name)
+            self._volumes.remove(name, of=container.id)
         except PyruncError as error:
             if error.kind not in (CONFLICT, NOT_FOUND):  # somebody else's by now
                 raise

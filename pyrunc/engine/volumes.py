@@ -96,14 +96,15 @@ class Volumes:
             if any(mount.name == name for mount in container.mounts)
         ]
 
-    def remove(self, name: str, *, force: bool = False) -> None:
-        """Raises PyruncError NOT_FOUND (not with `force`), or CONFLICT while a container has it."""
+    def remove(self, name: str, *, force: bool = False, of: str = "") -> None:
+        """Raises PyruncError NOT_FOUND (not with `force`), or CONFLICT while a container has it, but for the
+        one that it is `of`."""
         with self._database.transaction():
             if self._database.row("volumes", name=name) is None:
                 if force:
                     return
                 raise PyruncError(NOT_FOUND, f"get {name}: no such volume")
-            users = self.users(name)
+            users = [id for id in self.users(name) if id != of]
             if users:
                 raise PyruncError(CONFLICT, f"remove {name}: volume is in use - [{', '.join(users)}]")
             # out of sight before it is unlinked file by file: a crash leaves what the next removal takes

@@ -315,6 +315,18 @@ def test_what_a_killed_daemon_was_making_or_removing_is_taken_away(docker):
     assert [path.name for path in active.iterdir()] == [id]
 
 
+def test_a_removal_that_was_cut_off_takes_the_volumes_too_that_it_was_to_take(docker):
+    docker.ok("create", "-v", "/scratch", "-v", "kept:/kept", IMAGE, "true")
+    docker.end(KILL)
+    with sqlite3.connect(docker.root / "data/engine.db") as database:
+        for key in ("is_removing", "removes_volumes"):
+            change = f"UPDATE containers SET document = json_set(document, '$.{key}', json('true'))"
+            database.execute(change)
+    docker.start()
+    assert docker.ok("ps", "-aq") == ""
+    assert docker.ok("volume", "ls", "-q") == "kept\n"
+
+
 # --- the machine anew ---------------------------------------------------------------------------------------
 
 
