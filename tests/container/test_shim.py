@@ -307,6 +307,7 @@ def test_on_failure_is_restarted_so_often(shim):
 def test_always_ends_with_a_stop(shim):
     made = shim("sh", "-c", "trap 'exit 4' TERM; echo life; sleep 1000 & wait", restart={"name": "always"})
     made.start()
+    until(lambda: made.said() == "life\n", "it lives")
     os.kill(made.status["pid"], signal.SIGKILL)
     until(lambda: made.said() == "life\n" * 2, "it lives again")
     made.call("restart", timeout=5)
