@@ -5,9 +5,13 @@ PYRUNC_TEST_FUZZ=N, as `make test-fuzz` has it, tries N times as many.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import errno
 import json
 import os
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -210,3 +214,117 @@ def test_states(runtime: Runtime, bundle: Bundle, rate: Callable[[], None]) -> N
     finally:
         file.write_bytes(whole)
     runtime.exec(bundle, "true").ok()
+
+
+class Peer:
+    """What may lie at the name of a console socket, and what listens there may do."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.kind, self.path = kind, path
+        self._open: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._serve)
+        self._is_over = threading.Event()
+        if kind in ("nothing", "file", "directory", "fifo", "loop"):
+            self._make()
+            return
+        kinds = {"datagram": socket.SOCK_DGRAM, "packets": socket.SOCK_SEQPACKET}
+        self._listener = self._keep(socket.socket(socket.AF_UNIX, kinds.get(kind, socket.SOCK_STREAM)))
+        with parent_of(path) as name:
+            self._listener.bind(name)
+            if kind == "datagram" or kind == "deaf":
+                return
+            self._listener.listen(0)
+            if kind == "full":
+                while self._keep(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)):
+                    if self._open[-1].connect_ex(name) == errno.EAGAIN:
+                        break
+        if kind in ("closes", "talks", "blind", "late"):
+            self._listener.settimeout(0.05)
+            self._thread.start()
+
+    def _keep(self, made: socket.socket) -> socket.socket:
+        self._open.append(made)
+        return made
+
+    def _make(self) -> None:
+        if self.kind == "file":
+            self.path.write_text("no socket")
+        elif self.kind == "directory":
+            self.path.mkdir()
+        elif self.kind == "fifo":
+            os.mkfifo(self.path)
+        elif self.kind == "loop":
+            self.path.symlink_to(self.path)
+
+    def _serve(self) -> None:
+        """Until it is closed."""
+        while not self._is_over.is_set():
+            with contextlib.suppress(TimeoutError):
+                connection = self._keep(self._listener.accept()[0])
+                if self.kind == "talks":
+                    connection.sendall(os.urandom(4096))
+                elif self.kind == "blind":  # no room for a descriptor
+                    connection.recv(4096)
+                elif self.kind == "late":
+                    time.sleep(0.1)
+                    connection.recvmsg(4096, 64)
+                if self.kind != "talks":
+                    connection.close()
+
+    def close(self) -> None:
+        self._is_over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        for item in self._open:
+            item.close()
+        if self.path.is_dir() and not self.path.is_symlink():
+            self.path.rmdir()
+        else:
+            self.path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def parent_of(path: Path) -> Iterator[str]:
+    """A name of `path` that is short enough for an address."""
+    directory = os.open(path.parent, os.O_PATH)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
+PEERS = (
+    "nothing", "file", "directory", "fifo", "loop", "datagram", "packets", "deaf", "full", "never", "closes",
+    "talks", "blind", "late",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PEERS)
+def test_console_peers(runtime: Runtime, bundle: Bundle, rate: Callable[[], None], kind: str) -> None:
+    """Of create and of exec. Nobody has to take the terminal, and who talks is not listened to."""
+    socket_path = runtime.work / "console"
+    options = ("--console-socket", socket_path)
+    bundle.process["terminal"] = True
+    for _ in range(MORE):
+        for verb in ("create", "exec"):
+            rate()
+            if verb == "exec":
+                bundle.process["terminal"] = False
+                runtime.launch(bundle, "sleep", "1000")
+            peer = Peer(socket_path, kind)
+            try:
+                if verb == "create":
+                    bundle.process["terminal"] = True
+                    done = runtime.create(bundle, "sleep", "1000", options=options)
+                else:
+                    done = runtime.exec(bundle, "true", options=("--tty", "--detach", *options))
+                require_answer(done, 1, 255)
+                if kind != "closes":  # it may be gone before the terminal is sent, or after
+                    assert (done.returncode == 0) == (kind in ("never", "talks", "blind", "late")), done
+            finally:
+                peer.close()
+            if verb == "create" and done.returncode:
+                assert str(socket_path) in done.stderr
+            else:
+                runtime._delete_and_reap(bundle.id)
+            runtime.require_clean()
