@@ -53,7 +53,7 @@ def test_an_error_of_the_runtime_reaches_the_user(ctr, program, words):
 def test_interactive_on_a_terminal(ctr):
     with ctr.on_terminal(*ctr.run("--rm", "--tty"), "box", "sh") as (terminal, process):
         terminal.expect("# ")
-        terminal.type("tty; stty size; echo $((40 + 2))\n")
+        terminal.type("tty; until stty size | grep 111; do sleep 0.05; done 2>/dev/null; echo $((40 + 2))\n")
         terminal.expect("/dev/pts/0")
         terminal.expect("33 111")
         terminal.expect("\n42\r")
