@@ -3,6 +3,7 @@ pyrunc the daemon's default runtime."""
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -241,9 +242,14 @@ def test_limits_and_their_update(docker):
 
 
 def test_out_of_memory(docker):
-    start(docker, "--memory", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", "tail /dev/zero")
+    """Of one process of several: containerd's shim is silent of a cgroup that has gone with it."""
+    limits = ("--memory", "16m", "--memory-swap", "16m")
+    start(docker, *limits, IMAGE, "sh", "-c", "tail /dev/zero; sleep 1000")
+    events = ("events", "--since", "1h", "--filter", "event=oom", "--format", "{{.Actor.Attributes.name}}")
+    until(lambda: "box" in docker.ok(*events, "--until", str(time.time())), "the daemon has heard of it")
+    docker.ok("kill", "box")
     docker.ok("wait", "box")
-    until(lambda: inspect(docker, ".State.OOMKilled") == "true", "the daemon has heard of it")
+    assert inspect(docker, ".State.OOMKilled") == "true"
 
 
 def test_what_a_user_sets(docker, work):
