@@ -7,6 +7,7 @@ import binascii
 from urllib.parse import parse_qs, unquote
 
 from pyrunc import jsonio
+from pyrunc.api.bodies import require_shape
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.record import Record
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, TypeAlias
 
+    from pyrunc.api.bodies import Shape
     from pyrunc.api.http1 import Headers, Request
     from pyrunc.api.wire import Body
 
@@ -114,8 +116,9 @@ class Call:
         except ValueError:
             raise PyruncError(INVALID, f"invalid number for {name}", text) from None
 
-    def document(self) -> dict[str, Any]:
-        """The body, a JSON object; an empty one if there is none."""
+    def document(self, shape: Shape | None = None) -> dict[str, Any]:
+        """The body, a JSON object (of this `shape`, see bodies); an empty one if there is none. Raises
+        PyruncError INVALID."""
         data = self.body.read_limited(DOCUMENT_LIMIT_BYTES)
         if not data.strip():
             return {}
@@ -129,6 +132,8 @@ class Call:
             return {}
         if type(value) is not dict:
             raise PyruncError(INVALID, "the body is no JSON object")
+        if shape is not None:
+            require_shape(value, shape)
         return value
 
     def query_document(self, name: str) -> Any:

@@ -65,7 +65,7 @@ POST = b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: applicatio
         (POST + b"Content-Length: 9\r\n\r\n" + b"[" * 9, (400,)),
         (POST + b"Content-Length: 100000\r\n\r\n" + b"[" * 100_000, (400,)),
         (POST + b"Content-Length: 2\r\n\r\n[]", (400,)),
-        (POST + b'Content-Length: 14\r\n\r\n{"Image": 1.5}', (400, 404, 500)),
+        (POST + b'Content-Length: 14\r\n\r\n{"Image": 1.5}', (400,)),
         (POST + b'Content-Length: 18\r\n\r\n{"HostConfig":[1]}', (400,)),
         (b"GET /containers/json?filters=%7B%22%22 HTTP/1.1\r\nHost: x\r\n\r\n", (400,)),
         (b"GET /containers/json?limit=x HTTP/1.1\r\nHost: x\r\n\r\n", (400,)),

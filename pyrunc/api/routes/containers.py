@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pyrunc.api import shapes
+from pyrunc.api import bodies, shapes
 from pyrunc.api.call import Empty, Json, Stream
 from pyrunc.api.wire import wait_readable
 from pyrunc.errors import NOT_FOUND, PyruncError
@@ -81,7 +81,7 @@ LIST_FILTERS = (
 
 
 def create(engine: Needs, call: Call) -> Json:
-    wanted = call.document()
+    wanted = call.document(bodies.CREATE)
     host = wanted.pop("HostConfig", None) or {}
     networking = (wanted.pop("NetworkingConfig", None) or {}).get("EndpointsConfig") or {}
     image = None
@@ -183,7 +183,7 @@ def rename(engine: Needs, call: Call) -> Empty:
 
 
 def update(engine: Needs, call: Call) -> Json:
-    engine.verbs.update(call.names["name"], call.document())
+    engine.verbs.update(call.names["name"], call.document(bodies.HOST))
     return Json(value={"Warnings": []})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyrunc.api import bodies
 from pyrunc.api.call import Empty, Json, Upgrade, frame
 from pyrunc.api.status import sentence
 from pyrunc.errors import PyruncError
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 
 
 def create(engine: Needs, call: Call) -> Json:
-    made = engine.execs.create(call.names["name"], call.document())
+    made = engine.execs.create(call.names["name"], call.document(bodies.EXEC))
     return Json(value={"Id": made.id}, status=201)
 
 
 def start(engine: Needs, call: Call) -> Empty | Upgrade:
-    wanted = call.document()
+    wanted = call.document(bodies.EXEC_START)
     found = engine.execs.prepare(call.names["id"])
     if wanted.get("Detach"):
         engine.execs.start(found, None, multiplexed=False, detach_keys="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 from pyrunc import jsonio
+from pyrunc.api import bodies
 from pyrunc.api.call import Empty, Json, Stream
 from pyrunc.api.routes.transfers import piped
 from pyrunc.errors import INVALID, PyruncError
@@ -103,7 +104,7 @@ def commit(engine: Needs, call: Call) -> Json:
         comment=call.text("comment"),
         author=call.text("author"),
         instructions=tuple(line for text in call.texts("changes") for line in text.split("\n")),
-        config=call.document(),
+        config=call.document(bodies.CONFIG),
         pauses=call.is_set("pause", True),
     )
     return Json(value={"Id": made.id}, status=201)

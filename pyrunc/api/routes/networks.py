@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyrunc.api import bodies
 from pyrunc.api.call import Empty, Json
 from pyrunc.api.shapes import moment
 from pyrunc.errors import INVALID, PyruncError
@@ -98,7 +99,7 @@ def list_networks(engine: Needs, call: Call) -> Json:
 
 
 def create(engine: Needs, call: Call) -> Json:
-    made = engine.networks.create(call.document())
+    made = engine.networks.create(call.document(bodies.NETWORK))
     return Json(value={"Id": made.id, "Warning": ""}, status=201)
 
 
@@ -112,13 +113,13 @@ def remove(engine: Needs, call: Call) -> Empty:
 
 
 def connect(engine: Needs, call: Call) -> Empty:
-    wanted = call.document()
+    wanted = call.document(bodies.CONNECT)
     engine.connections.connect(call.names["name"], _container(wanted), wanted.get("EndpointConfig") or {})
     return Empty(status=200)
 
 
 def disconnect(engine: Needs, call: Call) -> Empty:
-    wanted = call.document()
+    wanted = call.document(bodies.DISCONNECT)
     engine.connections.disconnect(call.names["name"], _container(wanted), force=bool(wanted.get("Force")))
     return Empty(status=200)
 

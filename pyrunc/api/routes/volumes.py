@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyrunc.api import bodies
 from pyrunc.api.call import Empty, Json
 from pyrunc.api.shapes import moment
 
@@ -60,7 +61,7 @@ def list_volumes(engine: Needs, call: Call) -> Json:
 
 
 def create(engine: Needs, call: Call) -> Json:
-    wanted = call.document()
+    wanted = call.document(bodies.VOLUME)
     made = engine.volumes.create(
         wanted.get("Name") or "",
         driver=wanted.get("Driver") or "",
