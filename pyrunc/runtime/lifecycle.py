@@ -16,7 +16,7 @@ from pyrunc.oci.state import STOPPED as STOPPED
 _ALLOWED = {
     "start": (CREATED,),
     "kill": (CREATED, RUNNING, PAUSED),
-    "delete": (STOPPED, CREATED),
+    "delete": (STOPPED,),
     "exec": (CREATED, RUNNING, PAUSED),
     "pause": (CREATED, RUNNING),
     "resume": (PAUSED,),
