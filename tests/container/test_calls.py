@@ -33,8 +33,8 @@ def traced(runtime, work):
 
 
 def _has_ended(trace: str) -> bool:
-    """The first of its processes, that is."""
-    return f"\n{trace.partition(' ')[0]} +++ exited" in trace
+    """The first of its processes, that is. A short pid has more blanks behind it."""
+    return re.search(rf"^{trace.partition(' ')[0]} +\+\+\+ exited", trace, re.MULTILINE) is not None
 
 
 def test_a_life_takes_few_system_calls(runtime, bundle, traced):
