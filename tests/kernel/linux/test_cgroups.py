@@ -84,7 +84,7 @@ def test_a_cgroup_with_processes_is_refused_and_left_alone(box, new_box):
         other.make()
     assert caught.value.kind == CONFLICT
     assert "container's cgroup is not empty: 1 process(es) found" in str(caught.value)
-    assert state_of(pid) in "SR"
+    until(lambda: state_of(pid) in "SR", "it runs on, neither killed nor frozen")
     other.plan = type(other.plan)()
 
 
