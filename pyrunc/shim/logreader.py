@@ -108,28 +108,53 @@ def _open_all(settings: LogSettings, tail: int) -> list[tuple[int, int]]:
     """(descriptor, where to begin) of each file that has a part in it, the oldest first."""
     require_readable(settings)
     found: list[tuple[int, int]] = []
-    for number in range(settings.max_files):
-        path = f"{settings.path}.{number}" if number else settings.path
+    for fd in _open_files(settings):
         if tail == 0:
-            break
-        try:
-            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
-        except FileNotFoundError:
-            continue
-        if found and _is_same(fd, found[-1][0]):
-            posix.close(fd)  # it was moved in between
+            posix.close(fd)
             continue
         begin, count = _last_lines(fd, tail) if tail > 0 else (0, 0)
         found.append((fd, begin))
         if tail > 0:
-            tail -= count
+            tail = max(0, tail - count)
     return found[::-1]
 
 
-def _is_same(one: int, other: int) -> bool:
-    """Is it one file that both descriptors have open?"""
-    first, second = posix.fstat(one), posix.fstat(other)
-    return (first.st_ino, first.st_dev) == (second.st_ino, second.st_dev)
+def _open_files(settings: LogSettings, until: int = -1) -> list[int]:
+    """Descriptors of the log's files, the newest first, up to and without the one that `until` has open. They
+    are moved while we look: one that was moved is seen twice, and where another was begun we look again."""
+    while True:
+        found: dict[tuple[int, int], int] = {}
+        current = None
+        for number in range(settings.max_files):
+            path = f"{settings.path}.{number}" if number else settings.path
+            try:
+                fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+            except FileNotFoundError:
+                continue
+            file = _file_of(posix.fstat(fd))
+            current = current if number else file
+            is_last = until >= 0 and file == _file_of(posix.fstat(until))
+            if is_last or file in found:
+                posix.close(fd)
+            else:
+                found[file] = fd
+            if is_last:
+                break
+        if _current(settings) == current:
+            return list(found.values())
+        for fd in found.values():
+            posix.close(fd)
+
+
+def _current(settings: LogSettings) -> tuple[int, int] | None:
+    try:
+        return _file_of(posix.stat(settings.path, follow_symlinks=False))
+    except FileNotFoundError:
+        return None
+
+
+def _file_of(status: posix.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _last_lines(fd: int, wanted: int) -> tuple[int, int]:
@@ -222,29 +247,12 @@ class Follower:
 
     def _open_newer(self) -> list[int]:
         """Files that were begun since ours, the oldest first: it may have been moved more than once."""
-        found: list[int] = []
-        for number in range(self._settings.max_files):
-            path = f"{self._settings.path}.{number}" if number else self._settings.path
-            try:
-                fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
-            except FileNotFoundError:
-                continue
-            if _is_same(fd, self._files[0]):
-                if not number:
-                    self._begin_again_if_cut(posix.fstat(fd).st_size)
-                posix.close(fd)
-                break
-            if found and _is_same(fd, found[0]):
-                posix.close(fd)  # it was moved in between
-            else:
-                found.insert(0, fd)
-        return found
-
-    def _begin_again_if_cut(self, size: int) -> None:
-        """A log of one file begins anew in its place."""
-        if posix.lseek(self._files[0], 0, 1) > size:
-            posix.lseek(self._files[0], 0, 0)
+        ours = self._files[0]
+        found = _open_files(self._settings, until=ours)
+        if not found and posix.lseek(ours, 0, 1) > posix.fstat(ours).st_size:
+            posix.lseek(ours, 0, 0)  # a log of one file begins anew in its place
             self._rest.clear()
+        return found[::-1]
 
     def _wait(self) -> bool:
         """Until something has changed; False: nobody wants more."""

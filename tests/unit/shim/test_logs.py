@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,22 @@ def test_rotation_keeps_whole_lines_and_so_many_files(tmp_path, driver):
     assert texts(settings, tail=3) == b"and 98\nline 99\nand 99\n"
     assert texts(settings, tail=1000) == kept
     assert texts(settings, tail=0) == b""
+
+
+def test_a_log_that_is_rotated_while_it_is_read(tmp_path):
+    """Several times between two looks at its files: no line comes twice, and none is missing."""
+    log, settings = log_of(tmp_path / "log", size=200, files=20)
+    writer = os.fork()
+    if writer == 0:
+        for number in range(1 << 30):
+            log.write(1, b"%d\n" % number)
+    try:
+        for _ in range(3000):
+            numbers = [int(line) for line in texts(settings).split()]
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
+    finally:
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
 
 
 def test_a_log_of_one_file_begins_anew(tmp_path):
