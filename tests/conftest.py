@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
-from support import fields, leaks
+from support import fields, host, leaks
 from support.bundle import PREFIX, Bundle
 from support.marks import expect_deviations
 from support.runtime import Runtime, write_launcher
@@ -86,6 +86,16 @@ def runtime_command() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix=PREFIX) as directory:
         os.chmod(directory, 0o755)  # for other users too
         yield str(write_launcher(Path(directory) / "pyrunc"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def passed_on() -> Iterator[None]:
+    """What the limits of a container have added is taken back: controllers that the root of a hybrid host's
+    v2 hierarchy passes on can't be mounted as v1 any more."""
+    before = host.passed_on_by_hybrid_root()
+    yield
+    for name in host.passed_on_by_hybrid_root() - before:
+        host.hybrid_root_control().write_text(f"-{name}")
 
 
 @pytest.fixture

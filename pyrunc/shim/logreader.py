@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 64 << 10
 _STREAMS = {name: stream for stream, name in NAMES.items()}
+_LOOKS = 8
 _LOOK_AGAIN_SECONDS = 5.0  # a shim that was killed changes no file
 
 
@@ -121,39 +122,54 @@ def _open_all(settings: LogSettings, tail: int) -> list[tuple[int, int]]:
 
 def _open_files(settings: LogSettings, until: int = -1) -> list[int]:
     """Descriptors of the log's files, the newest first, up to and without the one that `until` has open. They
-    are moved while we look: one that was moved is seen twice, and where another was begun we look again."""
-    while True:
-        found: dict[tuple[int, int], int] = {}
-        current = None
-        for number in range(settings.max_files):
-            path = f"{settings.path}.{number}" if number else settings.path
-            try:
-                fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
-            except FileNotFoundError:
-                continue
-            file = _file_of(posix.fstat(fd))
-            current = current if number else file
-            is_last = until >= 0 and file == _file_of(posix.fstat(until))
-            if is_last or file in found:
-                posix.close(fd)
-            else:
-                found[file] = fd
-            if is_last:
-                break
-        if _current(settings) == current:
+    are moved while we look, and where one may have been passed by we look again: not for ever, for a log can
+    be rotated faster than it is looked at. What is found is without a gap even then."""
+    last = _file_of(until) if until >= 0 else None
+    for _ in range(_LOOKS - 1):
+        found = _look(settings, last)
+        if _file_at(settings.path) in (None, last, *found):
             return list(found.values())
-        for fd in found.values():
+        _close_after(found, 0)
+    return list(_look(settings, last).values())
+
+
+def _look(settings: LogSettings, last: tuple[int, int] | None) -> dict[tuple[int, int], int]:
+    """{file: descriptor}, as the numbers go. What is met again was moved up, over those that were begun since
+    we met it: what stood between may be older than they are, and is met again as well."""
+    found: dict[tuple[int, int], int] = {}
+    for number in range(settings.max_files):
+        path = f"{settings.path}.{number}" if number else settings.path
+        try:
+            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue
+        file = _file_of(fd)
+        if file in found or file == last:
             posix.close(fd)
+        if file == last:
+            break
+        if file in found:
+            _close_after(found, list(found).index(file) + 1)
+        else:
+            found[file] = fd
+    return found
 
 
-def _current(settings: LogSettings) -> tuple[int, int] | None:
+def _close_after(found: dict[tuple[int, int], int], index: int) -> None:
+    for file in list(found)[index:]:
+        posix.close(found.pop(file))
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
     try:
-        return _file_of(posix.stat(settings.path, follow_symlinks=False))
+        status = posix.stat(path, follow_symlinks=False)
     except FileNotFoundError:
         return None
+    return status.st_dev, status.st_ino
 
 
-def _file_of(status: posix.stat_result) -> tuple[int, int]:
+def _file_of(fd: int) -> tuple[int, int]:
+    status = posix.fstat(fd)
     return status.st_dev, status.st_ino
 
 

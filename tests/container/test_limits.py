@@ -16,12 +16,6 @@ MEBIBYTE = 1 << 20
 _PAGES = Path("/sys/kernel/mm/hugepages")
 
 
-def unused_in_v1(name):
-    """The kernel has this controller, and nobody has mounted it: a test may, for a moment."""
-    rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines()[1:]]
-    return any(row[:2] == [name, "0"] for row in rows) and not host.PURE_CGROUP2
-
-
 @pytest.fixture
 def hierarchy(work):
     """A prefix for the runtime: a hierarchy is mounted in a mount namespace that is gone with it. As long as
@@ -29,16 +23,19 @@ def hierarchy(work):
     made = []
 
     def prefix(controllers):
+        first = controllers.partition(",")[0]
+        if not host.unused_in_v1(first):
+            pytest.skip(f"{first} of cgroup v1 is not there, or in use")
         place = work / controllers
         place.mkdir()
         mount = f"mount -t cgroup -o {controllers} none {place}"
-        made.append((controllers.partition(",")[0], mount))
+        made.append((first, mount))
         return ("unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh")
 
     def is_gone(controller, mount):
         subprocess.run(["unshare", "--mount", "sh", "-c", mount], check=True)
         time.sleep(0.2)  # the kernel's own; to mount it meanwhile would keep it
-        return unused_in_v1(controller)
+        return host.unused_in_v1(controller)
 
     yield prefix
     for controller, mount in made:
@@ -48,7 +45,6 @@ def hierarchy(work):
 
 
 @needs_program("unshare")
-@pytest.mark.skipif(not unused_in_v1("net_cls"), reason="net_cls is not there, or in use")
 @covers("/linux/resources/network/classID", "/linux/resources/network/priorities/*/(name|priority)")
 def test_classes_and_priorities_of_packets(runtime, bundle, hierarchy):
     bundle.share("network")
@@ -71,7 +67,6 @@ def page_sizes():
 
 @pytest.mark.skipif(not _PAGES.is_dir(), reason="the kernel has no huge pages")
 @needs_program("unshare")
-@pytest.mark.skipif(not unused_in_v1("hugetlb"), reason="hugetlb of cgroup v1 is not there, or in use")
 @covers("/linux/resources/hugepageLimits/*/(pageSize|limit)")
 def test_huge_pages_of_v1(runtime, bundle, hierarchy):
     size = page_sizes()[0]

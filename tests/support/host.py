@@ -94,3 +94,20 @@ def needs_namespace(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(
         not os.path.exists(f"/proc/self/ns/{name}"), reason=f"the kernel has no {name} namespace"
     )
+
+
+def hybrid_root_control() -> Path:
+    return Path("/sys/fs/cgroup/unified/cgroup.subtree_control")
+
+
+def passed_on_by_hybrid_root() -> set[str]:
+    """Controllers, by their v2 names."""
+    control = hybrid_root_control()
+    return set(control.read_text().split()) if control.exists() and not PURE_CGROUP2 else set()
+
+
+def unused_in_v1(name: str) -> bool:
+    """The kernel has this controller, and nobody uses it in v1 or v2: a test may mount it for a moment."""
+    rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines()[1:]]
+    is_free = any(row[:2] == [name, "0"] for row in rows) and name not in passed_on_by_hybrid_root()
+    return is_free and not PURE_CGROUP2

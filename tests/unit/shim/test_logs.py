@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,20 +96,73 @@ def test_rotation_keeps_whole_lines_and_so_many_files(tmp_path, driver):
     assert texts(settings, tail=0) == b""
 
 
-def test_a_log_that_is_rotated_while_it_is_read(tmp_path):
-    """Several times between two looks at its files: no line comes twice, and none is missing."""
-    log, settings = log_of(tmp_path / "log", size=200, files=20)
-    writer = os.fork()
-    if writer == 0:
-        for number in range(1 << 30):
-            log.write(1, b"%d\n" % number)
-    try:
-        for _ in range(3000):
-            numbers = [int(line) for line in texts(settings).split()]
-            assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else True
-    finally:
-        os.kill(writer, signal.SIGKILL)
-        os.waitpid(writer, 0)
+@pytest.fixture
+def at_open():
+    """`at_open(call)`: `call(path)` before each file is opened, until the end of the test."""
+    calls = []
+
+    def hook(event, arguments):
+        if event == "open" and calls:
+            calls[0](str(arguments[0]))
+
+    sys.addaudithook(hook)  # there is no way to take it away
+    yield calls.append
+    calls.clear()
+
+
+class Rotating:
+    """A log that has numbers in it, and is rotated so often before one of its files is opened."""
+
+    def __init__(self, path, files):
+        self.path = str(path / "log")
+        self.log, self.settings = log_of(path / "log", size=200, files=files)
+        self.number = 0
+        self.rotate(files)
+
+    def rotate(self, times):
+        begun = Path(self.path).stat().st_ino
+        while times:
+            self.log.write(1, b"%d\n" % self.number)
+            self.number += 1
+            times -= Path(self.path).stat().st_ino != begun
+            begun = Path(self.path).stat().st_ino
+
+
+def require_consecutive(text):
+    numbers = [int(line) for line in text.split()]
+    assert numbers
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 7])
+@pytest.mark.parametrize("place", ["log", "log.1", "log.5"])
+def test_a_log_that_is_rotated_while_its_files_are_opened(tmp_path, at_open, times, place):
+    rotating = Rotating(tmp_path, 30)
+    left = [True]
+
+    def look(path):
+        if path == f"{tmp_path}/{place}" and left:
+            left.clear()
+            rotating.rotate(times)
+
+    at_open(look)
+    require_consecutive(texts(rotating.settings))
+    assert not left
+
+
+def test_a_log_that_is_rotated_again_and_again_while_its_files_are_opened(tmp_path, at_open):
+    """Nobody waits for a moment of rest."""
+    rotating = Rotating(tmp_path, 30)
+    busy = []
+
+    def look(path):
+        if path.startswith(f"{tmp_path}/log.") and not busy:
+            busy.append(path)
+            rotating.rotate(1)
+            busy.clear()
+
+    at_open(look)
+    require_consecutive(texts(rotating.settings))
 
 
 def test_a_log_of_one_file_begins_anew(tmp_path):
