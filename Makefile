@@ -63,7 +63,8 @@ test-faults: export PYRUNC_TEST_FAULTS := all
 test-faults: export PYRUNC_TEST_WEAKENED := all
 test-faults: private $(VENV)/.done
 	tools/need busybox-static strace
-	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest --timeout 7200 tests/security/test_faults.py tests/security/test_crash.py tests/security/test_weakened.py
+	PYRUNC_TEST_RUNTIME=$(PRIVATE)/bin/pyrunc $(VENV)/bin/python -m pytest --timeout 7200 tests/security/test_faults.py tests/security/test_crash.py \
+	    tests/security/test_crash_of_shim.py tests/security/test_weakened.py
 
 test-storm: export PYRUNC_TEST_STORM := long
 test-storm: private $(VENV)/.done

@@ -111,3 +111,17 @@ def _create(path: str, mode: int) -> int:
             raise
     posix.unlink(path)
     return posix.open(path, flags, mode)
+
+
+def remove_tree(path: str) -> None:
+    """A directory with all in it, which nobody else writes to; one that isn't there is no error."""
+    try:
+        names = posix.listdir(path)
+    except FileNotFoundError:
+        return
+    for name in names:
+        try:
+            posix.unlink(f"{path}/{name}")
+        except IsADirectoryError:
+            remove_tree(f"{path}/{name}")
+    posix.rmdir(path)

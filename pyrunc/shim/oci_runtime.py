@@ -78,11 +78,13 @@ class Streams(Record):
 
 
 class Outcome(Record):
-    """How a verb ended. `error` None: well. `pid`: of the process that it made, ours to reap, else 0."""
+    """How a verb ended. `error` None: well. `pid`: of the process that it made, ours to reap, else 0.
+    `was_killed`: by a signal, in its midst."""
 
     error: PyruncError | None = None
     pid: int = 0
     output: bytes = b""
+    was_killed: bool = False
 
     def document(self) -> Any:
         """The output as JSON. Raises the error, or PyruncError INVALID."""
@@ -120,8 +122,9 @@ class Door:
         self._number, self._oom_score = 0, oom_score
 
     def create(self, options: tuple[str, ...], id: str, streams: Streams, done: Done) -> Call:
-        """`options`: --bundle and whatever else; the pid file and the console socket are added here."""
-        return self._make(("create", *options), (id,), streams, done)
+        """`options`: --bundle and whatever else; the pid file and the console socket are added here. One that
+        is killed, for want of memory perhaps, leaves as little as one that fails."""
+        return self._make(("create", *options), (id,), streams, self._or_taken_away(id, done))
 
     def exec(
         self, options: tuple[str, ...], id: str, streams: Streams, done: Done, args: tuple[str, ...] = ()
@@ -131,11 +134,21 @@ class Door:
 
     def restore(self, options: tuple[str, ...], id: str, streams: Streams, done: Done) -> Call:
         """`options`: --bundle, --image-path and whatever else."""
-        return self._make(("restore", "--detach", "--no-subreaper", *options), (id,), streams, done)
+        words = ("restore", "--detach", "--no-subreaper", *options)
+        return self._make(words, (id,), streams, self._or_taken_away(id, done))
 
     def call(self, words: tuple[str, ...], done: Done, data: bytes = b"") -> Call:
         """Any other verb. `data` is its standard input; what it prints is in the outcome."""
         return self._begin(words, None, data, "", done)
+
+    def _or_taken_away(self, id: str, done: Done) -> Done:
+        def made(outcome: Outcome) -> None:
+            if outcome.was_killed:
+                self.call(("delete", "--force", id), lambda _deleted: done(outcome))
+            else:
+                done(outcome)
+
+        return made
 
     def _make(self, words: tuple[str, ...], operands: tuple[str, ...], streams: Streams, done: Done) -> Call:
         pid_file = f"{self.work}/{self._next()}.pid"
@@ -229,7 +242,8 @@ class Door:
         finally:
             call.close()
         try:
-            call.done(Outcome(error=error, pid=pid, output=output))
+            was_killed = posix.WIFSIGNALED(child.status or 0)
+            call.done(Outcome(error=error, pid=pid, output=output, was_killed=was_killed))
         finally:
             self.reaper.release()
 

@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 from support import host, leaks
-from support.bundle import PREFIX, Bundle
-from support.caller import own_directory
-from support.shim import Client, Fifo, Refused, Shim, find_shim, options, process, shims
+from support.bundle import PREFIX
+from support.shim import Box, Fifo, Refused, Shim, find_shim, options, process, shims
 from support.waiting import until
 
 from pyrunc.shim.containerd import messages, ttrpc
@@ -30,66 +29,6 @@ LIVES, EXECS = (2000, 50) if os.environ.get("PYRUNC_TEST_STORM") == "long" else 
 SLEEP = ("sleep", "1000")
 
 
-class Box:
-    """A bundle, its fifos, and the connection to its shim."""
-
-    def __init__(self, shim: Shim, directory: Path, *args: str, **how: Any) -> None:
-        self.shim, self.directory = shim, directory
-        path = directory / f"b{len(list(directory.glob('b*')))}"
-        rootfs = how.pop("rootfs_at", None)
-        self.bundle = Bundle(path, rootfs=rootfs is None)
-        if rootfs is not None:
-            self.bundle.config["root"]["path"] = str(rootfs)
-        self.id = self.bundle.id
-        self.bundle.process["args"] = [*args] or [*SLEEP]
-        self.bundle.process["terminal"] = how.pop("terminal", False)
-        self.bundle.config["linux"]["cgroupsPath"] = f"/{NAMESPACE}/{self.id}"
-        self.group = how.pop("group", "")
-        if self.group:
-            self.bundle.config["annotations"] = {"io.kubernetes.cri.sandbox-id": self.group}
-        self.how = how
-        self.out, self.err = Fifo(directory / f"{self.id}.out"), Fifo(directory / f"{self.id}.err")
-
-    def begin(self) -> Client:
-        """Its shim is there."""
-        self.bundle.write()
-        self.socket = self.shim.start(self.id, self.bundle.path)
-        self.ask = self.shim.connect(self.socket)
-        return self.ask
-
-    def create(self) -> Box:
-        self.begin()
-        terminal = self.bundle.process["terminal"]
-        given = {
-            "bundle": str(self.bundle.path), "terminal": terminal, "stdout": self.out.path,
-            "stderr": "" if terminal else self.err.path, **self.how,
-        }  # fmt: skip
-        self.pid = self("Create", **given)["pid"]
-        return self
-
-    def start(self) -> Box:
-        self.create()
-        self.pid = self("Start")["pid"]
-        return self
-
-    def __call__(self, method: str, **fields: Any) -> dict[str, Any]:
-        return self.ask(method, id=self.id, **fields)
-
-    def exec(self, name: str, *args: str, **fields: Any) -> int:
-        self("Exec", exec_id=name, spec=process(*args), **fields)
-        pid: int = self("Start", exec_id=name)["pid"]
-        return pid
-
-    def end(self) -> dict[str, Any]:
-        """Killed if it lives, and deleted; the shim goes if it was the last."""
-        if self("State")["status"] != messages.STOPPED:
-            self("Kill", signal=9, all=True)
-            self("Wait")
-        deleted = self("Delete")
-        self("Shutdown")
-        return deleted
-
-
 @pytest.fixture(scope="module")
 def program(runtime_command: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return find_shim(runtime_command, tmp_path_factory.mktemp("shim"))
@@ -97,20 +36,8 @@ def program(runtime_command: str, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def shim(program: Path) -> Iterator[Shim]:
-    before = leaks.children()
-    with own_directory() as directory:
-        with shims(program, directory, NAMESPACE) as made:
-            yield made
-        until(lambda: not leaks.reap_orphans(before), "shims and containers have ended")
-        left = [path for path in leaks.cgroups(NAMESPACE) if [*path.rglob("*/")]]
-        state = Path("/run/containerd/pyrunc", NAMESPACE)
-        if state.is_dir():
-            assert os.listdir(state) == []
-            state.rmdir()
-        assert not left
-        assert not leaks.mounts_below(directory)
-        for path in reversed(leaks.cgroups(NAMESPACE)):
-            path.rmdir()
+    with shims(program, NAMESPACE) as made:
+        yield made
 
 
 def box(shim: Shim, *args: str, **how: Any) -> Box:

@@ -19,7 +19,7 @@ from time import time_ns
 
 from pyrunc import __version__, jsonio
 from pyrunc.errors import INVALID, PyruncError, describe_errno, doing
-from pyrunc.files import read_all, read_whole, write_all, write_atomically
+from pyrunc.files import read_all, read_whole, remove_tree, write_all, write_atomically
 from pyrunc.kernel import fds
 from pyrunc.protowire import Malformed
 from pyrunc.record import Record
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NAME = "io.containerd.pyrunc.v2"
 SOCKETS = "/run/containerd/s"
-ADDRESS_FILE, PID_FILE = "address", "shim.pid"
+ADDRESS_FILE, PID_FILE, INIT_PID_FILE = "address", "shim.pid", "init.pid"
 _TEXTS = ("namespace", "address", "publish-binary", "id", "bundle", "socket")
 _SWITCHES = ("debug", "v", "info")
 # Containers with the same value of one of these share a shim (reference of containerd's own shim)
@@ -160,8 +160,7 @@ def start(words: Words) -> None:
     options = _read_options()
     path = socket_path(words.address, words.namespace, find_group(".", words.id))
     _make_directories(SOCKETS, 0o700)
-    lock = posix.open(SOCKETS, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    flock(lock, LOCK_EX)  # two containers of a pod may start at once
+    _lock_sockets()
     if not is_alive(path):
         with doing("listen", path):
             listener = fds.listen(path, keeps_messages=False)
@@ -173,6 +172,11 @@ def start(words: Words) -> None:
     address = f"unix://{path}"
     write_atomically(ADDRESS_FILE, address.encode())
     _say(1, address)
+
+
+def _lock_sockets() -> None:
+    """Until this process ends: two containers of a pod may start at once, or one while another is deleted."""
+    flock(posix.open(SOCKETS, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC), LOCK_EX)
 
 
 def is_alive(path: str) -> bool:
@@ -201,7 +205,7 @@ def _leave_daemon(words: Words, listener: int, path: str, options: Any) -> None:
     daemon = load("pyrunc.shim.containerd.daemon")
     chosen = load("pyrunc.shim.containerd.options").parse_options(options)
     work = f"{path}.d"
-    _remove_tree(work)
+    remove_tree(work)
     posix.mkdir(work, 0o700)
     pid = posix.fork()
     if pid == 0:
@@ -211,23 +215,10 @@ def _leave_daemon(words: Words, listener: int, path: str, options: Any) -> None:
     except BaseException:
         posix.kill(pid, 9)
         posix.waitpid(pid, 0)
-        _remove_tree(work)
+        remove_tree(work)
         raise
     posix.close(listener)
     write_atomically(PID_FILE, str(pid).encode())
-
-
-def _remove_tree(path: str) -> None:
-    try:
-        names = posix.listdir(path)
-    except FileNotFoundError:
-        return
-    for name in names:
-        try:
-            posix.unlink(f"{path}/{name}")
-        except IsADirectoryError:
-            _remove_tree(f"{path}/{name}")
-    posix.rmdir(path)
 
 
 # --- delete ---------------------------------------------------------------------------------------
@@ -245,23 +236,38 @@ def delete(words: Words) -> None:
     command = ("delete", "--force", words.id)
     load("pyrunc.shim.containerd.once").ask(module.settings(options, words.namespace), command)
     rootfs.unmount(f"{bundle}/rootfs")
-    _forget_socket(bundle)
-    answer = {"exit_status": _KILLED, "exited_at": messages.timestamp(time_ns())}
+    _forget_socket(words, bundle)
+    when = messages.timestamp(time_ns())
+    answer = {"pid": _init_pid(bundle), "exit_status": _KILLED, "exited_at": when}
     write_all(1, messages.encode(messages.DELETED, answer))
 
 
-def _forget_socket(bundle: str) -> None:
+def _init_pid(bundle: str) -> int:
+    """0 of a container that never had a process: the shim writes it down."""
+    try:
+        return int(read_whole(f"{bundle}/{INIT_PID_FILE}"))
+    except FileNotFoundError:
+        return 0
+
+
+def _forget_socket(words: Words, bundle: str) -> None:
     """Of a shim that is dead; one that lives has other containers."""
     try:
         path = read_whole(f"{bundle}/{ADDRESS_FILE}").decode().removeprefix("unix://")
     except FileNotFoundError:
+        try:
+            path = socket_path(words.address, words.namespace, find_group(bundle, words.id))
+        except PyruncError:
+            return  # nor is there a config.json, by which the shim's name could be known
+    if not path.startswith(f"{SOCKETS}/") or not posix.access(SOCKETS, posix.F_OK):
         return
-    if path.startswith(f"{SOCKETS}/") and not is_alive(path):
+    _lock_sockets()
+    if not is_alive(path):
         try:
             posix.unlink(path)
         except FileNotFoundError:
             pass
-        _remove_tree(f"{path}.d")
+        remove_tree(f"{path}.d")
 
 
 _VERBS = {"start": start, "delete": delete}

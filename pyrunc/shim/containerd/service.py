@@ -11,14 +11,14 @@ from time import time_ns
 
 from pyrunc import __version__, jsonio, log
 from pyrunc.errors import CONFLICT, INVALID, NOT_FOUND, UNSUPPORTED, WRONG_STATE, PyruncError, doing
-from pyrunc.files import absolute, write_atomically
+from pyrunc.files import absolute, remove_tree, write_atomically
 from pyrunc.shim.containerd import messages, rootfs
 from pyrunc.shim.containerd.checkpoint import checkpoint_words, restore_words
 from pyrunc.shim.containerd.metrics import is_cgroup2, make_metrics
 from pyrunc.shim.containerd.options import FILE as OPTIONS_FILE
 from pyrunc.shim.containerd.options import Options, parse_options, settings, to_json
 from pyrunc.shim.containerd.streams import Identity, StreamSet, Wanted
-from pyrunc.shim.containerd.task import Process, Task, Tasks
+from pyrunc.shim.containerd.task import Process, Task, Tasks, undo_all, write_init_pid
 from pyrunc.shim.oci_runtime import Door
 from pyrunc.shim.oom import Oom
 
@@ -83,8 +83,7 @@ class Service:
         undo: list[Callable[[], object]] = []
 
         def failed(error: PyruncError) -> None:
-            while undo:
-                undo.pop()()
+            undo_all(undo)
             call.fail(error, "OCI runtime create failed: ")
             self.tasks.settle(message["id"])
 
@@ -103,7 +102,7 @@ class Service:
         work = f"{self.work}/{self._number}"
         with doing("make directory", work):
             posix.mkdir(work, 0o700)
-        undo.append(lambda: posix.rmdir(work))
+        undo.append(lambda: remove_tree(work))
         wanted = _wanted(message, options)
         init = Process("", wanted, self._streams(message["id"], work, wanted))
         door = Door(self.loop, self.reaper, work, settings(options, self.namespace))
@@ -166,6 +165,8 @@ class Service:
     def _expect(self, task: Task, process: Process, pid: int) -> None:
         process.pid = pid
         process.child = self.reaper.expect(pid, lambda child: self._ended(task, process, child))
+        if process is task.init:
+            write_init_pid(task)
 
     def _ended(self, task: Task, process: Process, child: Child) -> None:
         if process.is_busy:  # its start is told first
@@ -308,7 +309,7 @@ class Service:
             call.answer({"pid": process.pid, **process.exit()})
             return
         process.is_busy = task.is_being_deleted = True
-        words = ("delete", "--force", task.id) if process.status == messages.CREATED else ("delete", task.id)
+        words = ("delete", "--force", task.id)  # it has ended, or never began; or was half deleted before
         task.door.call(words, lambda outcome: self._deleted(task, outcome, call))
 
     def _deleted(self, task: Task, outcome: Outcome, call: Call) -> None:
@@ -339,7 +340,7 @@ class Service:
             self._not_deleted(task, error, call)
             return
         self.tasks.remove(task)
-        posix.rmdir(task.work)
+        remove_tree(task.work)
         self.publisher.send("TaskDelete", container_id=task.id, pid=init.pid, **init.exit())
         call.answer({"pid": init.pid, **init.exit()})
         self.tasks.settle(task.id)

@@ -6,9 +6,9 @@ beginning was told (a program that is quick) waits for it: containerd hears of b
 
 from __future__ import annotations
 
-from pyrunc import jsonio
-from pyrunc.errors import INVALID, NOT_FOUND, WRONG_STATE, PyruncError, doing
-from pyrunc.files import read_whole
+from pyrunc import jsonio, log
+from pyrunc.errors import INVALID, NOT_FOUND, WRONG_STATE, PyruncError, describe_errno, doing
+from pyrunc.files import read_whole, write_atomically
 from pyrunc.shim.containerd import messages
 
 TYPE_CHECKING = False
@@ -161,6 +161,24 @@ class Tasks:
         """It has; the task may be gone."""
         for then in self._later.pop(id, ()):
             then()
+
+
+def write_init_pid(task: Task) -> None:
+    """For a `delete` after our death, which tells containerd whose end it is."""
+    try:
+        write_atomically(f"{task.bundle}/init.pid", str(task.init.pid).encode())
+    except OSError as error:
+        log.warning(f"cannot write init.pid: {describe_errno(error.errno or 0)}")
+
+
+def undo_all(undo: list[Callable[[], object]]) -> None:
+    """From the last to the first. What can't be undone keeps neither the rest from it, nor who asked from an
+    answer."""
+    while undo:
+        try:
+            undo.pop()()
+        except (OSError, PyruncError) as error:
+            log.error(f"cannot undo what a failed create has made: {error}")
 
 
 def read_config(bundle: str) -> dict[str, Any]:
