@@ -37,6 +37,7 @@ _ENTRIES: dict[str, tuple[str, str, str]] = {
     "dns": ("dns", TEXTS, "Name server for containers."),
     "dns-search": ("dns-search", TEXTS, "Search domain for containers."),
     "dns-opt": ("dns-opts", TEXTS, "Resolver option for containers."),
+    "icc": ("icc", SWITCH, "Do containers on the default network reach each other (default; --icc=false)."),
     "label": ("labels", TEXTS, "A label of this daemon, shown by `info`."),
     "log-driver": ("log-driver", TEXT, "Log driver of containers that ask for none."),
     "log-opt": ("log-opts", TEXTS, "max-size=10m, max-file=3: bounds of logs that ask for none."),
@@ -52,6 +53,7 @@ _ENTRIES: dict[str, tuple[str, str, str]] = {
     "network-table": ("network-table", TEXT, "Name of our nftables table, for a second daemon on one host."),
 }  # fmt: skip
 _SHORT = {"host": "H", "debug": "D"}
+_UNTOLD = {"icc": ""}  # switches that are on unless somebody says otherwise: neither, until then
 
 COMMAND = Command(
     name="pyruncd",
@@ -65,7 +67,7 @@ COMMAND = Command(
         Flag(name="version", short="v", summary="Show the version."),
         Flag(name="settle", summary="Clean up after containers that have ended, and end. For their shims."),
         *(
-            Flag(name=name, kind=kind, summary=summary, short=_SHORT.get(name, ""))
+            Flag(name=name, kind=kind, summary=summary, short=_SHORT.get(name, ""), default=_UNTOLD.get(name))
             for name, (_, kind, summary) in _ENTRIES.items()
         ),
     ),
@@ -129,7 +131,7 @@ def make_configuration(given: dict[str, Any], document: Any, path: str) -> Confi
 def _merge(given: dict[str, Any], document: dict[str, Any], path: str) -> dict[str, Any]:
     """By the file's keys."""
     known = {key: (name, kind) for name, (key, kind, _) in _ENTRIES.items()}
-    fixed = {"live-restore": True, "exec-opts": ["native.cgroupdriver=cgroupfs"], "icc": True}
+    fixed = {"live-restore": True, "exec-opts": ["native.cgroupdriver=cgroupfs"]}
     for key, value in document.items():
         if key in fixed and value == fixed[key]:
             continue
@@ -143,10 +145,10 @@ def _merge(given: dict[str, Any], document: dict[str, Any], path: str) -> dict[s
     for key, (name, kind) in known.items():
         flag = given[name]
         if key not in document:
-            merged[key] = flag
+            merged[key] = True if name in _UNTOLD and flag == "" else flag
             continue
         value = document[key]
-        if flag:
+        if flag != "" if name in _UNTOLD else flag:
             raise PyruncError(
                 CONFLICT,
                 f"unable to configure the daemon with file {path}: the following directives are specified "
@@ -224,6 +226,7 @@ def _settings(merged: dict[str, Any]) -> Settings:
         dns=tuple(merged["dns"]),
         dns_search=tuple(merged["dns-search"]),
         dns_options=tuple(merged["dns-opts"]),
+        icc=merged["icc"],
         labels=tuple(merged["labels"]),
     )
 

@@ -344,7 +344,8 @@ class Endpoints:
         for row in self._database.rows("endpoints"):
             if row["container_id"] not in ids:
                 self._database.delete("endpoints", network=row["network_id"], container=row["container_id"])
-        wires = [self._networks.make_ready(network).wire for network in self._networks.known()]
+        networks = [self._networks.as_set(network) for network in self._networks.known()]
+        wires = [self._networks.make_ready(network).wire for network in networks]
         sandboxes = [
             self._sandbox(container, self.of_container(container.id))
             for container in running

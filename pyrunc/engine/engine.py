@@ -76,7 +76,7 @@ class Engine:
             settings,
         )
         site = Site(run_root=layout.run_root, table=settings.network_table)
-        self.networks = Networks(self.database, self.bus, site)
+        self.networks = Networks(self.database, self.bus, site, icc=settings.icc)
         self.endpoints = Endpoints(self.database, self.bus, site, settings, self.networks, self.containers)
         self.execs = Execs(layout, self.containers, bounding_capabilities())
         self.logs = Logs(layout, self.containers)

@@ -12,7 +12,7 @@ from pyrunc.later import later
 from pyrunc.network import ipam
 from pyrunc.network.model import DEFAULT_BRIDGE, Site, bridge_name
 from pyrunc.network.model import Network as Wire
-from pyrunc.network.options import parse_options
+from pyrunc.network.options import options_of, parse_options
 from pyrunc.record import Record, replaced
 
 TYPE_CHECKING = False
@@ -49,6 +49,12 @@ class Network(Record):
     def is_predefined(self) -> bool:
         return self.name in PREDEFINED
 
+    @property
+    def shown_options(self) -> dict[str, str]:
+        """Nobody gives the default network any: tools look there for its bridge all the same."""
+        wire = self.wire
+        return options_of(wire) if wire is not None and wire.is_default else self.options
+
 
 def network_from(document: dict[str, Any]) -> Network:
     wire = document.pop("wire")
@@ -59,8 +65,9 @@ def network_from(document: dict[str, Any]) -> Network:
 
 
 class Networks:
-    def __init__(self, database: Database, bus: Bus, site: Site) -> None:
-        self._database, self._bus, self._site = database, bus, site
+    def __init__(self, database: Database, bus: Bus, site: Site, *, icc: bool = True) -> None:
+        """`icc`: of the default network, from its next beginning on."""
+        self._database, self._bus, self._site, self._icc = database, bus, site, icc
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -110,6 +117,7 @@ class Networks:
             gateway=ipam.choose_gateway(subnet),
             bridge=bridge,
             is_default=True,
+            icc=self._icc,
         )
 
     def make_ready(self, network: Network) -> Network:
@@ -118,6 +126,9 @@ class Networks:
         wire = network.wire
         if wire is None or not wire.is_default or wiring.is_made(wire):
             return network
+        network = self.as_set(network)
+        assert network.wire is not None
+        wire = network.wire
         routed = wiring.host_subnets()
         if ipam.is_free(wire.subnet, routed):
             return network
@@ -129,6 +140,16 @@ class Networks:
             changed = replaced(wire, subnet=subnet, gateway=ipam.choose_gateway(subnet))
             network = replaced(network, wire=changed)
             self._database.update("networks", to_document(network), id=network.id)
+        return network
+
+    def as_set(self, network: Network) -> Network:
+        """The default network as the settings have it now, recorded; the caller makes it so, or finds nothing
+        made. Any other as it is."""
+        wire = network.wire
+        if wire is None or not wire.is_default or wire.icc == self._icc:
+            return network
+        network = replaced(network, wire=replaced(wire, icc=self._icc))
+        self._database.update("networks", to_document(network), id=network.id)
         return network
 
     def _subnets(self) -> list[str]:

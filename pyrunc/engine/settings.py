@@ -8,6 +8,7 @@ from pyrunc.record import Record
 class Settings(Record):
     """`runtimes`: name -> program of other runtimes; `log_size_bytes`, `log_files`: bounds of a container's
     log for which none were asked; `network_table`: the nftables table, one for each engine on a host;
+    `icc`: do containers on the default network reach each other;
     `exit_command`: run by a shim at its end, where there is no daemon to clean up."""
 
     runtimes: dict[str, str] = {}  # noqa: RUF012  (a Record's default: never changed)
@@ -23,5 +24,6 @@ class Settings(Record):
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
+    icc: bool = True
     labels: tuple[str, ...] = ()
     exit_command: tuple[str, ...] = ()

@@ -68,6 +68,12 @@ def set_hairpin(name: str) -> None:
         route.brport("set", index=_index(route, name), mode=1)
 
 
+def set_isolated(name: str, isolated: bool) -> None:
+    """See plan.CreateVeth: of a port that is there."""
+    with _telling(plan.LinkOp(name=name)), opened() as route:
+        route.brport("set", index=_index(route, name), isolated=int(isolated))
+
+
 def create_veth(op: plan.CreateVeth, namespace_fd: int) -> None:
     """A pair of the same name is what a crash has left, and goes first. Raises PyruncError."""
     with _telling(op), opened() as route:

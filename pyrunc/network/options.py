@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from pyrunc.network.model import Network
+
 _NAMESPACE = "com.docker.network."
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")  # strconv.ParseBool of Go
 _FALSE = ("0", "f", "F", "false", "FALSE", "False")
@@ -69,6 +71,22 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "host_ipv4": ("host_address", _address),
     "container_iface_prefix": ("interface_prefix", _prefix),
 }
+
+
+def options_of(network: Network) -> dict[str, str]:
+    """The opposite, for a network that nobody gave options: what docker says of its default one."""
+    return {
+        f"{_NAMESPACE}bridge.default_bridge": _word(network.is_default),
+        f"{_NAMESPACE}bridge.enable_icc": _word(network.icc),
+        f"{_NAMESPACE}bridge.enable_ip_masquerade": _word(network.masquerade),
+        f"{_NAMESPACE}bridge.host_binding_ipv4": network.host_binding,
+        f"{_NAMESPACE}bridge.name": network.bridge,
+        f"{_NAMESPACE}driver.mtu": str(network.mtu),
+    }
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def parse_options(options: Mapping[str, str]) -> dict[str, Any]:

@@ -89,14 +89,16 @@ def _parse_port(text: str, whole: str) -> int:
 def choose(
     requests: Sequence[PortRequest], there: Sequence[Published], default_address: str = EVERYWHERE
 ) -> tuple[tuple[PortBinding, ...], Held]:
-    """A free port of the host's for each request, where `there` is published already. Raises PyruncError with
-    docker's sentences; then none is held."""
-    bindings: list[PortBinding] = []
-    held, keep = Held(), len(requests) <= _HELD
+    """A free port of the host's for each request, where `there` is published already: for those that name
+    one first, and last for those that take any. Raises PyruncError with docker's sentences; then none is
+    held."""
+    bindings: dict[int, PortBinding] = {}
+    held, keep, own = Held(), len(requests) <= _HELD, _Own()
     try:
-        for request in requests:
-            binding, bound = _choose_one(request, there, default_address)
-            bindings.append(binding)
+        for index, request in sorted(enumerate(requests), key=lambda item: _freedom(item[1])):
+            binding, bound = _choose_one(request, there, own, default_address)
+            bindings[index] = binding
+            own.add(binding)
             if keep:
                 held.sockets.append(bound)
             else:
@@ -104,11 +106,30 @@ def choose(
     except BaseException:
         held.close()
         raise
-    return tuple(bindings), held
+    return tuple(bindings[index] for index in range(len(requests))), held
+
+
+def _freedom(request: PortRequest) -> int:
+    """How many ports would do."""
+    return request.last_host_port - request.first_host_port if request.first_host_port else _LARGEST_PORT
+
+
+class _Own:
+    """What the same container has got by now: its sockets are bound, or let go of where they are many."""
+
+    def __init__(self) -> None:
+        self._addresses: dict[tuple[str, int], set[str]] = {}
+
+    def add(self, binding: PortBinding) -> None:
+        self._addresses.setdefault((binding.protocol, binding.host_port), set()).add(binding.host_address)
+
+    def has(self, protocol: str, address: str, number: int) -> bool:
+        found = self._addresses.get((protocol, number), set())
+        return bool(found) and (EVERYWHERE in (address, *found) or address in found)
 
 
 def _choose_one(
-    request: PortRequest, there: Iterable[Published], default_address: str
+    request: PortRequest, there: Iterable[Published], own: _Own, default_address: str
 ) -> tuple[PortBinding, socket.socket]:
     address = request.host_address or default_address
     taken = [
@@ -122,7 +143,10 @@ def _choose_one(
         request.first_host_port, request.last_host_port + 1
     )  # fmt: skip
     for number in tried:
-        if number and any(item.first_port <= number <= item.last_port for item in taken):
+        if number and (
+            own.has(request.protocol, address, number)
+            or any(item.first_port <= number <= item.last_port for item in taken)
+        ):
             if not is_choice:
                 break
             continue
@@ -133,7 +157,9 @@ def _choose_one(
                 continue
             raise _refused(request, address, number, error) from error
         chosen = int(bound.getsockname()[1])
-        if any(item.first_port <= chosen <= item.last_port for item in taken):
+        if own.has(request.protocol, address, chosen) or any(
+            item.first_port <= chosen <= item.last_port for item in taken
+        ):
             bound.close()
             continue
         return (

@@ -288,6 +288,8 @@ def _reconcile_sandbox(site: Site, state: Sandbox, there: dict[str, links.Link])
         end = there.get(attachment.endpoint.host_interface)
         if not was_there or end is None or end.master != attachment.network.bridge:
             connect(site, state, attachment)
+        else:
+            links.set_isolated(attachment.endpoint.host_interface, not attachment.network.icc)
     resolver.serve(site, state)
     way_out = plan.gateway_of(state.attachments)
     if way_out is not None and any(item.endpoint.ports for item in state.attachments):

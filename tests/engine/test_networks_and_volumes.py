@@ -102,6 +102,37 @@ def test_without_icc_neighbours_are_apart_but_ports_are_published(docker):
     assert docker.inspect("net")["Options"] == {"com.docker.network.bridge.enable_icc": "false"}
 
 
+def test_a_daemon_without_icc(docker):
+    """Containers that ran before it was told so are apart, too, and together again when it is not."""
+    docker.ok("run", "-d", "--name", "web", "-p", "18086:80", IMAGE, *SERVE)
+    until(lambda: fetch("http://127.0.0.1:18086/") == "served\n", "it is served")
+    own = docker.inspect("web")["NetworkSettings"]["Networks"]["bridge"]
+    docker.ok("run", "-d", "--name", "other", "--init", IMAGE, "sleep", "1000")
+
+    def reaches(*words: str) -> bool:
+        return docker.docker("exec", "other", *words).returncode == 0
+
+    ping = ("ping", "-c", "1", "-W", "1", own["IPAddress"])
+    assert reaches(*ping)
+    docker.end()
+    docker.start("--icc=false")
+    try:
+        assert not reaches(*ping)
+        assert docker.docker("run", "--rm", "--init", IMAGE, *ping).returncode == 1, "nor does a new one"
+        assert fetch("http://127.0.0.1:18086/") == "served\n"
+        docker.ok("network", "create", "net")
+        words = ("wget", "-q", "-O-", f"http://{own['Gateway']}:18086/")
+        assert docker.ok("run", "--rm", "--network", "net", IMAGE, *words) == "served\n"
+        assert reaches("ping", "-c", "1", "-W", "1", own["Gateway"]), "the host is no neighbour"
+        options = docker.inspect("bridge")["Options"]
+        assert options["com.docker.network.bridge.enable_icc"] == "false"
+    finally:
+        docker.end()
+        docker.start()
+    assert reaches(*ping)
+    docker.ok("rm", "-f", "other", "web")
+
+
 def test_connect_and_disconnect(docker):
     docker.ok("network", "create", "net")
     docker.ok("run", "-d", "--name", "web", IMAGE, *SERVE)

@@ -72,7 +72,7 @@ def shape(engine: Needs, network: Any, *, with_containers: bool) -> dict[str, An
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
         "Containers": containers,
-        "Options": network.options,
+        "Options": network.shown_options,
         "Labels": network.labels,
     }
 

@@ -208,6 +208,26 @@ def test_of_a_range_the_first_that_is_free(machine: Machine):
                 choose(machine, request)
 
 
+def test_two_of_one_container_do_not_get_the_same(machine: Machine):
+    machine.network()
+    parse = ports.parse_request
+    for text, address in (("81/tcp", ""), ("80/tcp", ""), ("80/tcp", "127.0.0.1")):
+        second = parse(text, address, "8080")
+        words = rf"^Bind for {address or '0.0.0.0'}:8080 failed: port is already allocated$"
+        with pytest.raises(PyruncError, match=words) as told:
+            choose(machine, parse("80/tcp", "", "8080"), second)
+        assert told.value.kind == CONFLICT
+    machine.host.listen("0.0.0.0", 8080).close()
+
+    asked = (parse("80/tcp", "", "8080-8082"), parse("81/tcp", "", "8080"), parse("80/udp", "", "8080"))
+    chosen, held = choose(machine, *asked)
+    held.close()
+    assert chosen == (port(8081, 80), port(8080, 81), port(8080, 80, protocol="udp"))
+    many = [parse(f"{n}/tcp", "", str(n)) for n in range(2000, 2300)]  # more than are held
+    with pytest.raises(PyruncError, match="already allocated"):
+        choose(machine, *many, parse("80/tcp", "", "2100"))
+
+
 def test_any_port(machine: Machine):
     machine.network()
     chosen, held = choose(machine, *(ports.parse_request(f"{n}/tcp") for n in range(80, 90)))

@@ -49,6 +49,14 @@ def test_both_ways_say_the_same():
     assert by_words.settings.storage_driver == "plain"
 
 
+def test_icc_is_on_unless_told_otherwise():
+    assert [make(*words).settings.icc for words in ((), ("--icc",), ("--icc=false",))] == [True, True, False]
+    assert [make(icc=value).settings.icc for value in (True, False)] == [True, False]
+    for word in ("--icc=true", "--icc=false"):
+        with pytest.raises(PyruncError, match=r"icc: \(from flag"):
+            make(word, icc=False)
+
+
 def test_a_clash_names_both():
     with pytest.raises(PyruncError) as caught:
         make("-H", "unix:///b", hosts=["unix:///a"])
@@ -70,6 +78,7 @@ def test_a_clash_names_both():
         (("--log-opt", "x=1"), {}),
         (("--default-ulimit", "nofile=x"), {}),
         (("--add-runtime", "x"), {}),
+        ((), {"icc": "no"}),
     ],
 )
 def test_what_cannot_be_is_refused(words, document):

@@ -7,7 +7,7 @@ import pytest
 from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
 from pyrunc.network import plan
 from pyrunc.network.model import Attachment, Endpoint, Network, Site, bridge_name, is_device_name
-from pyrunc.network.options import parse_options
+from pyrunc.network.options import options_of, parse_options
 from pyrunc.network.ports import parse_request
 
 SITE = Site(run_root="/run/x")
@@ -125,3 +125,12 @@ def test_names_of_devices_fit_the_kernel():
 def test_two_engines_know_their_links_apart():
     assert SITE.link_group != Site(run_root="/run/y", table="other").link_group
     assert 0 < SITE.link_group < 1 << 31
+
+
+def test_what_is_shown_of_the_default_network_could_have_been_asked_for():
+    network = attachment(icc=False, mtu=1400, is_default=True).network
+    shown = options_of(network)
+    assert shown["com.docker.network.bridge.default_bridge"] == "true"
+    found = parse_options(shown)
+    assert {name: getattr(network, name) for name in found} == found
+    assert (found["icc"], found["mtu"], found["bridge"]) == (False, 1400, network.bridge)
