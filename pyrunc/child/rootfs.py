@@ -7,7 +7,7 @@ takes names, by /proc/self/fd/N of the *host's* procfs, which is still ours. The
 from __future__ import annotations
 
 import posix
-from errno import EBUSY, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM
+from errno import EBUSY, EINVAL, ELOOP, ENOTDIR, EPERM
 from stat import S_IFMT, S_IMODE, S_ISCHR, S_ISDIR, S_ISLNK
 
 from pyrunc.child.context import Child, write_file
@@ -113,11 +113,9 @@ def copy_up(op: ops.CopyUp, child: Child) -> None:
 
 def _open_directory(child: Child, path: str, strict: bool) -> tuple[int, bool]:
     """The directory `path` (O_PATH), made if missing, and whether it was. `strict`: no symlink on the way."""
+    resolve = c.RESOLVE_IN_ROOT | (c.RESOLVE_NO_SYMLINKS if strict else c.RESOLVE_NO_MAGICLINKS)
     try:
-        if strict:
-            resolve = c.RESOLVE_IN_ROOT | c.RESOLVE_NO_SYMLINKS
-            return syscall.openat2(child.root, path, c.O_PATH | posix.O_DIRECTORY, resolve), False
-        return paths.open_inside(child.root, path, c.O_PATH | posix.O_DIRECTORY), False
+        return syscall.openat2(child.root, path, c.O_PATH | posix.O_DIRECTORY, resolve), False
     except FileNotFoundError:
         return paths.make_directories(child.root, path), True
     except OSError as error:
@@ -260,10 +258,8 @@ def readonly_path(op: ops.ReadonlyPath, child: Child) -> None:
     no moment at which another object could take the place (GHSA-3q8j-pf29-vwv8)."""
     try:
         target = paths.open_inside(child.root, op.path)
-    except OSError as error:
-        if error.errno in (ENOENT, ENOTDIR):
-            return
-        raise
+    except (FileNotFoundError, NotADirectoryError):
+        return
     tree = syscall.open_tree(target, b"", c.AT_EMPTY_PATH | c.OPEN_TREE_CLONE | c.AT_RECURSIVE)
     syscall.mount_setattr(tree, recursive=True, attr_set=c.MOUNT_ATTR_RDONLY)
     syscall.move_mount(tree, target)
@@ -276,10 +272,8 @@ def mask_path(op: ops.MaskPath, child: Child) -> None:
     (CVE-2025-31133); directories an empty tmpfs."""
     try:
         target = paths.open_inside(child.root, op.path)
-    except OSError as error:
-        if error.errno in (ENOENT, ENOTDIR):
-            return
-        raise
+    except (FileNotFoundError, NotADirectoryError):
+        return
     if S_ISDIR(posix.stat(target).st_mode):
         syscall.mount("tmpfs", paths.fd_path(target), "tmpfs", c.MS_RDONLY, _TINY + op.context)
     else:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import posix
 from errno import EEXIST, EINVAL, ELOOP, ENOENT
+from stat import S_IFREG
 
 from pyrunc.kernel import syscall
 from pyrunc.kernel.const import O_PATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
@@ -114,11 +115,10 @@ def make_file(root_fd: int, path: str, mode: int = 0o755, *, follow: bool = True
             target = posix.readlink(name, dir_fd=parent)
         except OSError as error:
             if error.errno == ENOENT:
-                flags = posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_WRONLY
                 try:
-                    posix.close(posix.open(name, flags, mode, dir_fd=parent))
+                    posix.mknod(name, S_IFREG | mode, dir_fd=parent)
                 except FileExistsError:
-                    continue
+                    pass
             continue
         finally:
             posix.close(parent)

@@ -30,6 +30,7 @@ address: Any = foreign.address
 _syscall: Any = foreign.syscall
 
 MACHINE = posix.uname().machine
+_TRIES = 128
 NUMBERS = const.SYSCALLS.get(MACHINE, const.SYSCALLS["aarch64"])
 
 
@@ -159,9 +160,17 @@ def setdomainname(name: str) -> None:
 
 
 def openat2(dir_fd: int, path: str | bytes, flags: int, resolve: int, mode: int = 0) -> int:
-    """openat2(2), Linux 5.6. The descriptor is close-on-exec."""
+    """openat2(2), Linux 5.6. The descriptor is close-on-exec. The kernel says EAGAIN where it can't be sure
+    that a `..` stayed inside, for something was mounted or moved meanwhile, wherever on the machine: then it
+    is asked again, so often that only who is held up on purpose hears of it."""
     how = b"".join(word.to_bytes(8, "little") for word in (flags | const.O_CLOEXEC, mode, resolve))
-    return call("openat2", dir_fd, path_bytes(path), how, len(how))
+    tries = _TRIES
+    while True:
+        try:
+            return call("openat2", dir_fd, path_bytes(path), how, len(how))
+        except BlockingIOError:
+            if not (tries := tries - 1):
+                raise
 
 
 def faccessat2(dir_fd: int, path: str | bytes, mode: int, flags: int) -> None:

@@ -52,6 +52,13 @@ def _locked(site: Site, network_id: str) -> Iterator[None]:
             os.close(lock)
 
 
+def _sweep(site: Site, network_id: str) -> None:
+    """What processes were writing when they were killed: under the lock nobody else is."""
+    for name in os.listdir(directory(site)):
+        if name.startswith(f".{network_id[:SHORT]}."):
+            os.unlink(f"{directory(site)}/{name}")
+
+
 def _change_names(site: Site, network: Network, change: Callable[[dict[str, Any]], None]) -> None:
     path = _file(site, network.id, "json")
     with _locked(site, network.id):
@@ -92,6 +99,7 @@ def replace_names(site: Site, network: Network, endpoints: Iterable[Endpoint]) -
     """All names of the network are those of these endpoints."""
     if not network.is_default:
         with _locked(site, network.id):
+            _sweep(site, network.id)
             _write_names(site, network, {item.id: _described(item) for item in endpoints})
 
 
@@ -194,6 +202,7 @@ def stop(site: Site, network_id: str) -> None:
         return
     with _locked(site, network_id):
         _tell(site, network_id, {"do": "stop"})
+        _sweep(site, network_id)
         for ending in ("sock", "json", "clients", "lock"):
             try:
                 os.unlink(_file(site, network_id, ending))

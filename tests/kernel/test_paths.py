@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,6 +172,23 @@ def test_a_file_is_no_directory(root_fd):
         with pytest.raises(OSError) as caught:
             paths.make_directories(root_fd, path)
         assert caught.value.errno == errno.ENOTDIR
+
+
+def test_others_move_directories_meanwhile(root, root_fd, tmp_path):
+    """Anybody can, anywhere: the kernel then can't be sure of a `..`."""
+    for name in ("here", "there", "here/moved"):
+        (tmp_path / name).mkdir()
+    mover = os.fork()
+    if mover == 0:
+        while True:
+            os.rename(tmp_path / "here/moved", tmp_path / "there/moved")
+            os.rename(tmp_path / "there/moved", tmp_path / "here/moved")
+    try:
+        for _ in range(5000):
+            assert name_of(paths.open_inside(root_fd, "inner/deep/../../../../inner")) == str(root / "inner")
+    finally:
+        os.kill(mover, signal.SIGKILL)
+        os.waitpid(mover, 0)
 
 
 # -- files -----------------------------------------------------------------------------------------------

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 from support.machine import HOST, Machine, port
 from support.netns import Namespace, converse
 
-from pyrunc.network import sandbox, wiring
+from pyrunc.network import resolver, sandbox, wiring
 
 MORE = "172.18.0.0/16"
 
@@ -59,6 +61,20 @@ def test_what_is_not_recorded_goes_and_what_is_stays(machine: Machine):
         assert [item.first_port for item in wiring.published(machine.site)] == [8080]
         assert not [line for line in wiring.residue(machine.site) if "lost" in line or gone.bridge in line]
     assert "pyr-other" in machine.host.run("ip", "link")
+
+
+def test_files_that_a_killed_process_was_writing_go(machine: Machine):
+    kept, gone = machine.network("kept"), machine.network("gone", MORE)
+    for network, name in ((kept, "web"), (gone, "lost")):
+        machine.container(name, network)
+        for ending in ("json", "clients"):
+            Path(resolver.directory(machine.site), f".{network.id[:12]}.{ending}.4711").touch()
+    machine.networks.remove(gone)
+    del machine.states["lost"]
+
+    reconcile(machine)
+
+    assert {name.partition(".")[0] for name in os.listdir(resolver.directory(machine.site))} == {kept.id[:12]}
 
 
 def test_it_may_be_repeated(machine: Machine):
