@@ -28,7 +28,7 @@ static const struct program {
 static pid_t begun_as; /* a fork has other work than these words */
 static int is_brief;   /* no shim, which lives long and is to be small */
 extern int native_has_forked(void);
-enum { HEAP_BYTES = 512 << 10, DATA_BYTES = 200 << 10 };
+enum { HUGE_BYTES = 2 << 20, FIRST_HEAP_BYTES = 132 << 10, HEAP_BYTES = 512 << 10, DATA_BYTES = 200 << 10 };
 
 /* --- tables of modules ------------------------------------------------------------------------------------- */
 
@@ -282,29 +282,50 @@ static int replace_build_class(void)
 
 extern int _PySignal_Init(int install_signal_handlers);
 
-static void *map_arena(void *context, size_t size)
+/* Arenas, of 1 MiB, come out of pages of 2 MiB where the kernel gives such to those who ask: one costs less than a
+ * hundred small ones, and a fork and the end have less to walk through. */
+static void *find_arena(void *context, size_t size)
 {
-    void *arena = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    return arena == MAP_FAILED ? NULL : arena;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    static char *next, *end;
+    char *room;
+
+    if (size < HUGE_BYTES / 2) /* a table of arenas, once */
+        return malloc(size);
+    if (size > (size_t)(end - next)) {
+        room = mmap(NULL, 2 * HUGE_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
+        if (room == MAP_FAILED)
+            return NULL;
+        next = (char *)(((uintptr_t)room + HUGE_BYTES - 1) & -(uintptr_t)HUGE_BYTES);
+        end = next + HUGE_BYTES;
+        madvise(next, HUGE_BYTES, MADV_HUGEPAGE);
+    }
+    room = next;
+    next += size;
+    populate(room, next);
+    return room;
 }
 
-static void unmap_arena(void *context, void *arena, size_t size)
+/* The address space stays taken: whole arenas are given back by a long `run`, if ever. */
+static void drop_arena(void *context, void *arena, size_t size)
 {
-    munmap(arena, size);
+    madvise(arena, size, MADV_DONTNEED);
 }
 
-/* The interpreter's own data, and as much of a heap as any call needs, which is never given back. */
+/* The interpreter's own data, and as much of a heap as any call needs, which is never given back. What there is of
+ * a heap when we begin is too small for `grown`, which therefore lies at the begin of what is added. */
 static void prepare_memory(void)
 {
     extern char __data_start[], __bss_start[], _end[];
-    static const PyObjectArenaAllocator arenas = {NULL, map_arena, unmap_arena};
-    char *heap;
+    static const PyObjectArenaAllocator arenas = {NULL, find_arena, drop_arena};
+    char *volatile grown; /* or the compiler does without */
 
     mallopt(M_TOP_PAD, HEAP_BYTES);
     mallopt(M_TRIM_THRESHOLD, 1 << 30);
-    heap = malloc(1);
-    populate(heap, heap + HEAP_BYTES);
-    free(heap);
+    mallopt(M_MMAP_THRESHOLD, HEAP_BYTES);
+    grown = malloc(FIRST_HEAP_BYTES);
+    populate(grown, grown + HEAP_BYTES);
+    free(grown);
     populate(__data_start, __data_start + DATA_BYTES);
     populate(__bss_start, _end);
     PyObject_SetArenaAllocator((PyObjectArenaAllocator *)&arenas);
