@@ -74,7 +74,8 @@ def _write_objects(groups: list[list[freeze.Module]], directory: Path) -> None:
     writer, sections, places = deepfreeze.Writer(), [], {}
     for number, group in enumerate(groups):
         sections.append(f"GROUP(frozen_{number})")
-        writer.lines += ["#undef SECTION", f'#define SECTION "frozen_{number}"']
+        writer.lines += ["#undef GROUP_SECTION", f'#define GROUP_SECTION "frozen_{number}"']
+        writer.lines += deepfreeze.section("GROUP_SECTION")
         for module in group:
             places[module.name] = f'FROZEN("{module.name}", {number}, {writer.code(module.code)})'
     (directory / "constants.h").write_text("\n".join(writer.lines))

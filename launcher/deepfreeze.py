@@ -23,11 +23,14 @@ _SINGLE = {None: "Py_None", True: "Py_True", False: "Py_False", ...: "Py_Ellipsi
 
 
 class Writer:
-    """`lines`: the text. An object is written after all that it refers to."""
+    """`lines`: the text. An object is written after all that it refers to. Apart
+    goes what the interpreter counts no references to and reads for a traceback at most: a page that has only
+    such is never wanted."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self._names: dict[object, str] = {}  # what was written already
+        self._aside_names: dict[object, str] = {}
 
     def code(self, code: CodeType) -> str:
         """Writes it and all below it; returns a C expression for it."""
@@ -35,7 +38,7 @@ class Writer:
         fields = {
             "co_consts": self._tuple(code.co_consts),
             "co_names": self._tuple(code.co_names),
-            "co_exceptiontable": self._value(code.co_exceptiontable),
+            "co_exceptiontable": self._aside(code.co_exceptiontable),
             "co_flags": code.co_flags,
             "co_argcount": code.co_argcount,
             "co_posonlyargcount": code.co_posonlyargcount,
@@ -47,12 +50,12 @@ class Writer:
             "co_nplaincellvars": sum(name not in code.co_varnames for name in code.co_cellvars),
             "co_ncellvars": len(code.co_cellvars),
             "co_nfreevars": len(code.co_freevars),
-            "co_localsplusnames": self._tuple(tuple(kinds)),
-            "co_localspluskinds": self._value(bytes(kinds.values())),
+            "co_localsplusnames": self._aside(tuple(kinds)),
+            "co_localspluskinds": self._aside(bytes(kinds.values())),
             "co_filename": self._value(code.co_filename),
             "co_name": self._value(code.co_name),
             "co_qualname": self._value(code.co_qualname),
-            "co_linetable": self._value(code.co_linetable),
+            "co_linetable": self._aside(code.co_linetable),
             "_co_firsttraceable": code.co_code[::2].index(dis.opmap["RESUME"]),
         }
         name = f"code{len(self.lines)}"
@@ -75,14 +78,26 @@ class Writer:
             self.lines.append(_define(name, value))
         return f"REF({self._names[key]})"
 
+    def _aside(self, value: bytes | tuple[str, ...]) -> str:
+        is_tuple = isinstance(value, tuple)
+        items = tuple(map(self._value, value)) if isinstance(value, tuple) else ()
+        if value not in self._aside_names:
+            name = self._aside_names[value] = f"o{len(self.lines)}"
+            written = _define_tuple(name, items) if is_tuple else _define(name, value)
+            self.lines += [*section('"asides"'), written, *section("GROUP_SECTION")]
+        return f"{'MEMBER' if is_tuple else 'REF'}({self._aside_names[value]})"
+
     def _tuple(self, values: tuple[object, ...]) -> str:
         items = tuple(self._value(value) for value in values)
         if items not in self._names:
             name = self._names[items] = f"o{len(self.lines)}"
-            self.lines.append(
-                f"TUPLE({name}, {len(items)}, {', '.join(items)})" if items else f"EMPTY({name})"
-            )
+            self.lines.append(_define_tuple(name, items))
         return f"MEMBER({self._names[items]})"
+
+
+def section(place: str) -> list[str]:
+    """Where in the program that lies which follows."""
+    return ["#undef SECTION", f"#define SECTION {place}"]
 
 
 def _kinds(code: CodeType) -> dict[str, int]:
@@ -92,6 +107,10 @@ def _kinds(code: CodeType) -> dict[str, int]:
         for name in names:
             kinds[name] = kinds.get(name, 0) | kind
     return kinds
+
+
+def _define_tuple(name: str, items: tuple[str, ...]) -> str:
+    return f"TUPLE({name}, {len(items)}, {', '.join(items)})" if items else f"EMPTY({name})"
 
 
 def _define(name: str, value: object) -> str:

@@ -59,7 +59,8 @@ def frozen(tmp_path_factory) -> types.CodeType:
     source.write_text(
         "\n".join(
             [
-                f'#include <Python.h>\n#include "{LAUNCHER}/objects.h"\n#define SECTION ".data"',
+                f'#include <Python.h>\n#include "{LAUNCHER}/objects.h"\n#define GROUP_SECTION ".data"',
+                *deepfreeze.section("GROUP_SECTION"),
                 *writer.lines,
                 'static PyModuleDef definition = {PyModuleDef_HEAD_INIT, "constants", NULL, -1, NULL};',
                 "PyMODINIT_FUNC PyInit_constants(void)",
