@@ -12,7 +12,7 @@ from bench.figures import table
 from bench.measurement import Found, Given
 from bench.programs import Failed, Program, new_id
 from bench.warm import NAME
-from pyrunc.spawner.client import Process, Spawner
+from pyrunc.spawner.client import Connection, Process, Spawner
 
 WIDTHS = (1, 2, 8)
 
@@ -34,22 +34,51 @@ def by_program(program: Program, bundle: Path, width: int, count: int) -> float:
     return count / (time.perf_counter() - begin)
 
 
+class Life:
+    """One in flight, on a connection of its own: created, started, ended, deleted, one thing after the other.
+    `fileno` can be read when it goes on."""
+
+    def __init__(self, connection: Connection, root: Path) -> None:
+        self.connection, self.root = connection, root
+        self.name = ""
+        self.init: Process | None = None
+
+    def fileno(self) -> int:
+        return self.connection.fileno() if self.init is None else self.init.exit_pipe
+
+    def begin(self, bundle: Path) -> None:
+        self.name = new_id()
+        self.connection.ask_create(bundle, self.name, state_root=self.root)
+
+    def has_ended(self) -> bool:
+        """After one step more."""
+        if self.init is None:
+            self.init = self.connection.take_process()
+            self.connection.start(self.name, state_root=self.root)
+            return False
+        self.init.wait()
+        self.init = None
+        self.connection.delete(self.name, state_root=self.root)
+        return True
+
+
 def by_spawner(spawner: Spawner, bundle: Path, root: Path, width: int, count: int) -> float:
-    left = count
-    running: dict[int, tuple[str, Process]] = {}
+    lives = [Life(spawner.connect(), root) for _ in range(width)]
+    left, running = count, set[Life]()
     begin = time.perf_counter()
     while left or running:
-        while left and len(running) < width:
-            name = new_id()
-            init = spawner.create(bundle, name, state_root=root)
-            spawner.start(name, state_root=root)
-            running[init.exit_pipe] = name, init
-            left -= 1
-        for pipe in select.select(list(running), [], [])[0]:
-            name, init = running.pop(pipe)
-            init.wait()
-            spawner.delete(name, state_root=root)
-    return count / (time.perf_counter() - begin)
+        for life in [*lives]:
+            if left and life not in running:
+                life.begin(bundle)
+                running.add(life)
+                left -= 1
+        for life in select.select(list(running), [], [])[0]:
+            if life.has_ended():
+                running.remove(life)
+    rate = count / (time.perf_counter() - begin)
+    for life in lives:
+        life.connection.close()
+    return rate
 
 
 def measure(given: Given) -> Found:

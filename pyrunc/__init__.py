@@ -2,7 +2,7 @@
 
 Floors, from the ground up; an import only ever points down (`tests/architecture` holds it):
 
-- ground: `errors`, `record`, `jsonio`, `files`, `log`, `options`
+- ground: `errors`, `record`, `jsonio`, `files`, `log`, `options`, `waiting`
 - `kernel`: the raw Linux ABI (system calls, constants, /proc). `oci`: the pure vocabulary of the specs.
 - `plan`: pure; config.json + facts about the host -> operations as data
 - `linux`: carries out operations on the host side. `child`: carries them out between clone and exec.

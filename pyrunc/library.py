@@ -30,6 +30,7 @@ from pyrunc.runtime.ps import list_processes
 from pyrunc.runtime.start import start
 from pyrunc.runtime.state import describe
 from pyrunc.runtime.update import update
+from pyrunc.waiting import finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,7 +151,9 @@ class Container:
             for fd in (stdin, stdout, stderr):
                 posix.close(fd)
         try:
-            outcome = attend(born.pid, born.pidfd, to_stdin, from_stdout, from_stderr, input, timeout_seconds)
+            outcome = finish(
+                attend(born.pid, born.pidfd, to_stdin, from_stdout, from_stderr, input, timeout_seconds)
+            )
         finally:
             born.close()
             posix.close(from_stdout)

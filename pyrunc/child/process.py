@@ -11,6 +11,7 @@ from pyrunc.child.context import Child, write_file
 from pyrunc.kernel import const as c
 from pyrunc.kernel import fds, mounts, signals, spawn, syscall
 from pyrunc.plan import ops
+from pyrunc.waiting import finish
 
 _NULL = posix.makedev(1, 3)
 _PASSWD_BYTES = 1 << 20
@@ -126,8 +127,8 @@ def run_hooks(op: ops.RunHooks, child: Child) -> None:
     state came with the last sync point."""
     for number, hook in enumerate(op.hooks):
         env = None if hook.env is None else dict(_pairs(hook.env))
-        outcome = spawn.run_program(
-            hook.path, hook.args or (hook.path,), env, child.payload, hook.timeout_seconds
+        outcome = finish(
+            spawn.run_program(hook.path, hook.args or (hook.path,), env, child.payload, hook.timeout_seconds)
         )
         if outcome.status or outcome.timed_out:
             words = (outcome.errors or outcome.output).strip()[-2000:]

@@ -80,7 +80,9 @@ def run(plan: tuple[ops.Op, ...], child: Child, parents_end: int) -> NoReturn:
     gc.disable()
     step = code = 0
     try:
-        if parents_end >= 0:
+        if child.preserved >= 0:
+            child.close_others()
+        elif parents_end >= 0:
             posix.close(parents_end)
         for op in plan:
             STEPS[type(op)](op, child)

@@ -13,7 +13,7 @@ import time
 from pyrunc import log
 from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError
 from pyrunc.shim import protocol, settings
-from pyrunc.spawner.client import Spawner
+from pyrunc.spawner.client import Connection, Spawner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ class Shims:
         self._state_root = state_root
         self._lock = threading.Lock()
         self._spawner: Spawner | None = None
+        self._is_closed = False
 
     def start(self, directory: str) -> None:
         """For the settings in `directory`. Raises PyruncError, what the runtime said."""
-        self._ask(lambda spawner: spawner.shim(directory))
+        self._ask(lambda connection: connection.shim(directory))
 
     def end(self, id: str, directory: str) -> None:
         """Have the shim remove its container and end, if there is one. One that has ended by itself leaves
@@ -61,25 +62,45 @@ class Shims:
             if done.returncode:
                 raise PyruncError(INTERNAL, "cannot delete the container", id, done.stderr.strip())
             return
-        self._ask(lambda spawner: spawner.delete(id, state_root=self._state_root, force=True))
+        self._ask(lambda connection: connection.delete(id, state_root=self._state_root, force=True))
 
-    def _ask(self, call: Callable[[Spawner], None]) -> None:
+    def _ask(self, call: Callable[[Connection], None]) -> None:
+        """By a connection of its own: what others ask for waits neither for this nor for a lock of ours."""
+        spawner, connection = self._connect(None)
+        try:
+            with connection:
+                call(connection)
+        except PyruncError as error:
+            if not _tells_of_its_end(error) or self._is_closed:
+                raise
+            _, connection = self._connect(spawner)
+            with connection:
+                call(connection)
+
+    def _connect(self, gone: Spawner | None) -> tuple[Spawner, Connection]:
+        """Another spawner is started if there is none, or if it is the one that is `gone`."""
         with self._lock:
-            if self._spawner is None:
-                self._spawner = Spawner()
-            try:
-                call(self._spawner)
-            except PyruncError as error:
-                if error.kind != INTERNAL or error.what != _GONE:
-                    raise
+            spawner = self._spawner
+            if spawner is not None and spawner is not gone:
+                try:
+                    return spawner, spawner.connect()
+                except PyruncError as error:
+                    if not _tells_of_its_end(error):
+                        raise
+            if spawner is not None:
                 log.warning(f"{_GONE}: another is started")
-                self._spawner.close()
-                self._spawner = Spawner()
-                call(self._spawner)
+                spawner.close()
+            self._spawner = spawner = Spawner()
+            return spawner, spawner.connect()
 
     def close(self) -> None:
         """Shims go on."""
+        self._is_closed = True
         with self._lock:
             if self._spawner is not None:
                 self._spawner.close()
                 self._spawner = None
+
+
+def _tells_of_its_end(error: PyruncError) -> bool:
+    return error.kind == INTERNAL and error.what == _GONE

@@ -46,6 +46,16 @@ def send(pidfd: int, number: int) -> None:
     _signal.pidfd_send_signal(pidfd, number)
 
 
+def block(numbers: tuple[int, ...]) -> None:
+    """They wait from here on: for a descriptor that they are read from, or until they are let through."""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, numbers)
+
+
+def unblock_all() -> None:
+    """For a child of a process that has some blocked."""
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+
+
 def reset_for_exec() -> None:
     """Before something else is executed: an ignored signal stays ignored across execve. CPython ignores
     SIGPIPE and SIGXFSZ, nohup(1) SIGHUP, and a shell SIGINT for what it starts in the background. What a
@@ -53,4 +63,4 @@ def reset_for_exec() -> None:
     for number in range(1, _HIGHEST + 1):
         if _signal.getsignal(number) == _signal.SIG_IGN:
             _signal.signal(number, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    unblock_all()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import posix
-from select import POLLHUP, POLLIN, POLLOUT, poll
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, POLLIN, epoll
 from time import monotonic
 
 from pyrunc.kernel import signals, syscall
 from pyrunc.kernel.const import CLOSE_RANGE_CLOEXEC, F_DUPFD_CLOEXEC
 from pyrunc.record import Record
+from pyrunc.waiting import Wait
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.waiting import Work
 
 _KEPT_BYTES = 64 << 10  # of each stream; the rest is read and dropped
 _SIGKILL = 9
@@ -30,31 +35,35 @@ def run_program(
     data: bytes = b"",
     timeout_seconds: float | None = None,
     cwd: str = "",
-) -> Outcome:
+) -> Work[Outcome]:
     """Execute `path`, feed it `data`, wait for its end. `env` None: our own environment.
 
     What it leaves running may hold its streams open: only its own end is waited for.
-    Raises OSError when it can't be executed.
+    Raises OSError when it can't be executed. Given up, it is killed.
     """
     pipes = [posix.pipe2(posix.O_CLOEXEC) for _ in range(4)]
     (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr), (failed, fail) = pipes
+    is_attended = False
     pid, pidfd = syscall.clone3(0)
     if pid == 0:
         _become(path, argv, env, (stdin, stdout, stderr), fail, cwd)
     try:
         for fd in (stdin, stdout, stderr, fail):
             posix.close(fd)
+        yield Wait(failed, POLLIN)
         code = posix.read(failed, 4)
         if code:
             posix.waitpid(pid, 0)
             raise OSError(int.from_bytes(code, "little"), "execve", path)
-        return attend(pid, pidfd, to_stdin, from_stdout, from_stderr, data, timeout_seconds)
+        is_attended = True
+        return (yield from attend(pid, pidfd, to_stdin, from_stdout, from_stderr, data, timeout_seconds))
+    except GeneratorExit:
+        posix.kill(pid, _SIGKILL)
+        posix.waitpid(pid, 0)
+        raise
     finally:
-        for fd in (to_stdin, from_stdout, from_stderr, failed, pidfd):
-            try:
-                posix.close(fd)
-            except OSError:  # to_stdin, closed once all was fed
-                pass
+        for fd in (from_stdout, from_stderr, failed, pidfd, *(() if is_attended else (to_stdin,))):
+            posix.close(fd)
 
 
 def _become(
@@ -94,37 +103,41 @@ def attend(
     from_stderr: int,
     data: bytes,
     timeout: float | None,
-) -> Outcome:
+) -> Work[Outcome]:
     """Feed a child, read what it says, wait for it; kill it at the deadline. `to_stdin` is closed here."""
     kept = {from_stdout: bytearray(), from_stderr: bytearray()}
-    watch = poll()
-    for fd in (pidfd, *kept):
-        posix.set_blocking(fd, False) if fd != pidfd else None
-        watch.register(fd, POLLIN)
-    posix.set_blocking(to_stdin, False)
-    left = memoryview(data)
-    if left:
-        watch.register(to_stdin, POLLOUT)
-    else:
-        posix.close(to_stdin)
     deadline = None if timeout is None else monotonic() + timeout
     timed_out = ended = False
-    while not ended:
-        remaining = None if deadline is None else max(0.0, deadline - monotonic()) * 1000
-        ready = watch.poll(remaining)
-        if not ready and deadline is not None and monotonic() >= deadline:
-            timed_out, deadline = True, None
-            posix.kill(pid, _SIGKILL)
-        for fd, event in ready:
-            if fd == pidfd:
-                ended = True
-            elif fd == to_stdin:
-                left = _feed(fd, left, event)
-                if not left:
+    left, feed = memoryview(data), to_stdin  # once closed, `feed` is -1: the number may be another's then
+    watch = epoll()
+    try:
+        watch.register(pidfd, EPOLLIN)
+        for fd in kept:
+            posix.set_blocking(fd, False)
+            watch.register(fd, EPOLLIN)
+        posix.set_blocking(to_stdin, False)
+        watch.register(to_stdin, EPOLLOUT)
+        while not ended:
+            yield Wait(watch.fileno(), POLLIN, deadline)
+            ready = watch.poll(0)
+            if not ready and deadline is not None and monotonic() >= deadline:
+                timed_out, deadline = True, None
+                posix.kill(pid, _SIGKILL)
+            for fd, event in ready:
+                if fd == pidfd:
+                    ended = True
+                elif fd == feed:
+                    left = _feed(fd, left, event)
+                    if not left:
+                        watch.unregister(fd)
+                        posix.close(fd)
+                        feed = -1
+                elif not _read(fd, kept[fd]):
                     watch.unregister(fd)
-                    posix.close(fd)
-            elif not _read(fd, kept[fd]):
-                watch.unregister(fd)
+    finally:
+        watch.close()
+        if feed >= 0:
+            posix.close(feed)
     for fd, text in kept.items():
         while _read(fd, text):
             pass
@@ -139,7 +152,7 @@ def attend(
 
 def _feed(fd: int, left: memoryview, event: int) -> memoryview:
     """What is still to be written; nothing when the program has closed its end."""
-    if event & POLLHUP:
+    if event & (EPOLLHUP | EPOLLERR):
         return left[:0]
     try:
         return left[posix.write(fd, left) :]

@@ -95,6 +95,13 @@ def unshare(flags: int) -> None:
     call("unshare", flags)
 
 
+def signalfd(numbers: tuple[int, ...]) -> int:
+    """signalfd4(2): a descriptor that can be read when one of the signals, which are blocked, has come;
+    close-on-exec."""
+    mask = sum(1 << (number - 1) for number in numbers)
+    return call("signalfd4", -1, mask.to_bytes(8, "little"), 8, posix.O_CLOEXEC)
+
+
 def prctl(option: int, b: int = 0, c: int = 0, d: int = 0, e: int = 0) -> int:
     """prctl(2)"""
     return call("prctl", option, b, c, d, e)

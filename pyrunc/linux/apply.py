@@ -1,4 +1,5 @@
-"""Carry out the operations of the host side: before the clone, and on the child once it has a pid.
+"""Carry out the operations of the host side: before the clone, and on the child once it has a pid. Hooks are
+run by who can wait for them (runtime.spawn).
 
 Errors leave as PyruncError, with the operation's words and the JSON pointer that asked for it.
 """
@@ -13,8 +14,8 @@ from pyrunc.kernel import const as c
 from pyrunc.kernel import mounts, spawn, syscall
 from pyrunc.linux import idmap
 from pyrunc.linux.cgroups import apply as cgroups
-from pyrunc.linux.hooks import run_hooks
 from pyrunc.plan import ops
+from pyrunc.waiting import finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,8 +146,8 @@ def _run_map_helper(op: ops.WriteIdMap, pid: int) -> None:
     """newuidmap(1): only it may map the ranges that /etc/subuid grants. No PATH is needed to find it."""
     for directory in _MAP_HELPERS:
         try:
-            outcome = spawn.run_program(
-                f"{directory}/{op.helper}", (op.helper, str(pid), *op.text.split()), None
+            outcome = finish(
+                spawn.run_program(f"{directory}/{op.helper}", (op.helper, str(pid), *op.text.split()), None)
             )
         except FileNotFoundError:
             continue
@@ -176,10 +177,6 @@ def _set_rlimit(op: ops.SetRlimit, host: Host) -> None:
             raise
         why = "the soft limit is above the hard one"
         raise PyruncError(INVALID, op.describe(), op.origin, why) from error
-
-
-def _run_hooks(op: ops.RunHooks, host: Host) -> None:
-    run_hooks(op.kind, op.hooks, host.state_json("creating"), host.bundle)
 
 
 def _send_listener(op: ops.SendListener, host: Host) -> None:
@@ -232,7 +229,6 @@ _DO: dict[type, Callable[[Any, Host], None]] = {
     ops.SetOomScoreAdj: _set_oom_score_adj,
     ops.SetRlimit: _set_rlimit,
     ops.MoveNetDevice: _move_net_device,
-    ops.RunHooks: _run_hooks,
     ops.SendListener: _send_listener,
     ops.MakeCgroup: _make_cgroup,
     ops.WriteCgroup: lambda op, _host: cgroups.write_cgroup(op),

@@ -9,6 +9,7 @@ from pyrunc.kernel.spawn import Outcome, run_program
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.plan.ops import Hook
+    from pyrunc.waiting import Work
 
 
 def hook_environment(hook: Hook) -> dict[bytes, bytes] | None:
@@ -40,11 +41,11 @@ def describe_failure(kind: str, number: int, outcome: Outcome, timeout_seconds: 
     return PyruncError(INTERNAL, what, where, f"{reason}, {said}")
 
 
-def run_hooks(kind: str, hooks: tuple[Hook, ...], state: bytes, bundle: str) -> None:
+def run_hooks(kind: str, hooks: tuple[Hook, ...], state: bytes, bundle: str) -> Work[None]:
     """In order; the first that fails ends the list. Raises PyruncError."""
     for number, hook in enumerate(hooks):
         try:
-            outcome = run_program(
+            outcome = yield from run_program(
                 hook.path,
                 hook.args or (hook.path,),
                 hook_environment(hook),

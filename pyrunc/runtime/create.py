@@ -28,6 +28,7 @@ from pyrunc.runtime import spawn, store
 from pyrunc.runtime.bundle import Bundle, load
 from pyrunc.runtime.lifecycle import STOPPED
 from pyrunc.runtime.state import hook_text
+from pyrunc.waiting import finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from pyrunc.plan.ops import Op
     from pyrunc.runtime.configcache import ConfigCache
+    from pyrunc.waiting import Work
 
 NOTIFY_DIRECTORY = "/run/notify"
 _FIFO_FLAGS = posix.O_RDWR | posix.O_CLOEXEC
@@ -248,6 +250,11 @@ def create(request: CreateRequest) -> store.State:
 
 def begin(request: CreateRequest, *, is_detached: bool) -> Begun:
     """As `create`, for a caller who stays with the init process."""
+    return finish(creation(request, is_detached=is_detached))
+
+
+def creation(request: CreateRequest, *, is_detached: bool) -> Work[Begun]:
+    """As `begin`, for a caller with more in hand: it waits for the child, and for hooks."""
     store.check_id(request.id)
     with doing(f"create container {request.id}"):
         planned = plan(request)
@@ -257,7 +264,7 @@ def begin(request: CreateRequest, *, is_detached: bool) -> Begun:
             netdevices.fetch_library()
         undo: list[Callable[[], object]] = []
         try:
-            return _begin(request, planned, undo)
+            return (yield from _creation(request, planned, undo))
         except BaseException:
             for step in reversed(undo):
                 _try(step)
@@ -274,7 +281,7 @@ def _try(step: Callable[[], object]) -> None:
         log.warning(f"clean-up: {error}")
 
 
-def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], object]]) -> Begun:
+def _creation(request: CreateRequest, planned: Planned, undo: list[Callable[[], object]]) -> Work[Begun]:
     lock, state = reserve_state(request, planned, undo)
     box = [state]
     host = Host(
@@ -297,14 +304,14 @@ def _begin(request: CreateRequest, planned: Planned, undo: list[Callable[[], obj
     undo.append(lambda: stop_unit(host))
     undo.append(lambda: remove_groups(host))
     undo.append(lambda: _run_poststop(planned.bundle.config, box[0]))
-    born = spawn.clone(planned.launch, host, fifo)
+    born = spawn.clone(planned.launch, host, fifo, has_others=request.cache is not None)
     undo.append(born.close)
     undo.append(born.kill)
     host.pid, host.pidfd = born.pid, born.pidfd
     box[0] = replaced(state, pid=born.pid, start_time=born.start_time())
     store.save(request.state_root, box[0])
     try:
-        spawn.attend(born, host)
+        yield from spawn.attend(born, host)
     except PyruncError as error:
         raise _explain_oom(error, planned.cgroup) from error
     hand_out(request.pidfd_socket, request.pid_file, born, b"standard")
@@ -380,7 +387,7 @@ def _run_poststop(config: Config, state: store.State) -> None:
     fails is not worth hiding the error that brought us here."""
     if state.pid and config.hooks.poststop:
         try:
-            run_hooks("poststop", config.hooks.poststop, hook_text(state, STOPPED), state.bundle)
+            finish(run_hooks("poststop", config.hooks.poststop, hook_text(state, STOPPED), state.bundle))
         except PyruncError:
             pass
 

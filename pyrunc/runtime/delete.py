@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import posix
-from select import POLLIN, poll
+from select import POLLIN
+from time import monotonic
 
 from pyrunc import log
 from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError, doing
-from pyrunc.kernel import signals
 from pyrunc.kernel.procfs import is_alive
 from pyrunc.linux.cgroups.files import is_frozen
 from pyrunc.linux.cgroups.remove import remove as remove_cgroups
 from pyrunc.runtime import store
 from pyrunc.runtime.lifecycle import STOPPED, require
 from pyrunc.runtime.state import cgroup_tools, status_of
+from pyrunc.waiting import Wait, finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrunc.waiting import Work
+
 _SIGKILL = 9
-_LONGEST_WAIT_MILLISECONDS = 10_000
+_LONGEST_WAIT_SECONDS = 10.0
 
 
 def delete(state_root: str, container_id: str, *, force: bool) -> bool:
     """Raises PyruncError; with `force` a container that isn't there is no error (False), one that runs is
     killed, and one that a crash left half-made goes too."""
+    return finish(deletion(state_root, container_id, force=force))
+
+
+def deletion(state_root: str, container_id: str, *, force: bool) -> Work[bool]:
+    """As `delete`, for a caller with more in hand: it waits for the end of what it kills. Executions that are
+    the caller's children have to be reaped meanwhile, for the init does not end before they are gone."""
     with doing(f"delete container {container_id}"):
-        return _lock_and_delete(state_root, container_id, force)
+        return (yield from _lock_and_delete(state_root, container_id, force))
 
 
-def _lock_and_delete(state_root: str, container_id: str, force: bool) -> bool:
+def _lock_and_delete(state_root: str, container_id: str, force: bool) -> Work[bool]:
     try:
         lock = store.lock(state_root, container_id)
     except PyruncError as error:
@@ -39,13 +48,13 @@ def _lock_and_delete(state_root: str, container_id: str, force: bool) -> bool:
             return False
         raise
     try:
-        _delete(state_root, container_id, force)
+        yield from _delete(state_root, container_id, force)
     finally:
         posix.close(lock)
     return True
 
 
-def _delete(state_root: str, container_id: str, force: bool) -> None:
+def _delete(state_root: str, container_id: str, force: bool) -> Work[None]:
     try:
         state = store.load(state_root, container_id)
     except PyruncError as error:
@@ -60,7 +69,7 @@ def _delete(state_root: str, container_id: str, force: bool) -> None:
     if not force:
         require("delete", container_id, status)
     if status != STOPPED:
-        end(state)
+        yield from ending(state)
     elif not state.has_own_pid_namespace:
         cgroup_tools("processes").kill_all(state.cgroup_paths, _SIGKILL)
     destroy(state_root, state)
@@ -71,6 +80,11 @@ def _systemd() -> Any:
 
 
 def end(state: store.State) -> None:
+    """As `ending`, here and now."""
+    finish(ending(state))
+
+
+def ending(state: store.State) -> Work[None]:
     """Kill the init, and wait until it is gone, for which its descriptor tells us."""
     if not state.pid:
         _end_nameless(state)
@@ -83,14 +97,16 @@ def end(state: store.State) -> None:
         return
     try:
         if is_alive(state.pid, state.start_time):
+            signals: Any = __import__(
+                "pyrunc.kernel.signals", fromlist=("",)
+            )  # most have ended by themselves
             signals.send(pidfd, _SIGKILL)
             if not state.has_own_pid_namespace:
                 cgroup_tools("processes").kill_all(state.cgroup_paths, _SIGKILL)
             if is_frozen(state.cgroup_paths):
                 cgroup_tools("freezer").thaw(state.cgroup_paths)
-            watch = poll()
-            watch.register(pidfd, POLLIN)
-            if not watch.poll(_LONGEST_WAIT_MILLISECONDS):
+            yield Wait(pidfd, POLLIN, monotonic() + _LONGEST_WAIT_SECONDS)
+            if is_alive(state.pid, state.start_time):
                 raise PyruncError(INTERNAL, "container init still running", state.id)
     except ProcessLookupError:
         pass

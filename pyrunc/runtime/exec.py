@@ -28,6 +28,7 @@ from pyrunc.runtime.create import hand_out, listen_fds
 from pyrunc.runtime.foreground import Foreground
 from pyrunc.runtime.lifecycle import PAUSED, RUNNING, require
 from pyrunc.runtime.state import hook_text, status_of
+from pyrunc.waiting import finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.runtime.configcache import ConfigCache
+    from pyrunc.waiting import Work
 
 _LAST_ID = (1 << 32) - 2
 
@@ -103,6 +105,11 @@ def _exec_in_foreground(request: ExecRequest) -> int:
 
 def begin_exec(request: ExecRequest) -> spawn.Born:
     """Returns when the program is executed, as a child of ours. Raises PyruncError."""
+    return finish(execution(request))
+
+
+def execution(request: ExecRequest) -> Work[spawn.Born]:
+    """As `begin_exec`, for a caller with more in hand: it waits for the child."""
     passed, preserved = listen_fds(request.preserve_fds)
     state = store.load(request.state_root, request.id)
     status = status_of(request.state_root, state)
@@ -129,9 +136,10 @@ def begin_exec(request: ExecRequest) -> spawn.Born:
         launch = plan_inside(
             state, config, process, facts, cgroup=request.cgroup, preserved=preserved, passed=passed
         )
-        return _spawn(request, launch, open_inside(state, init))
+        host = open_inside(state, init)
     finally:
         posix.close(init)
+    return (yield from _spawn(request, launch, host))
 
 
 def _read_config(request: ExecRequest) -> Config:
@@ -145,7 +153,7 @@ def _read_config(request: ExecRequest) -> Config:
     return request.cache.get(f"{store.directory(request.state_root, request.id)}/config.json", None, read)
 
 
-def _spawn(request: ExecRequest, launch: Launch, host: Host) -> spawn.Born:
+def _spawn(request: ExecRequest, launch: Launch, host: Host) -> Work[spawn.Born]:
     born = None
     try:
         if launch.has_terminal:
@@ -154,10 +162,10 @@ def _spawn(request: ExecRequest, launch: Launch, host: Host) -> spawn.Born:
             host.saved |= {f"stdio/{stream}": fd for stream, fd in request.stand_in()}
         for op in launch.prepare:
             apply(op, host)
-        born = spawn.clone(launch, host)
+        born = spawn.clone(launch, host, has_others=request.cache is not None)
         host.pid, host.pidfd = born.pid, born.pidfd
-        spawn.attend(born, host)
-        spawn.await_exec(born)
+        yield from spawn.attend(born, host)
+        yield from spawn.await_exec(born)
         hand_out(request.pidfd_socket, request.pid_file, born, b"setns")
         host.close()
         return born

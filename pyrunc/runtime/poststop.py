@@ -9,6 +9,7 @@ from pyrunc.oci.config import Config, parse_config
 from pyrunc.runtime import store
 from pyrunc.runtime.lifecycle import STOPPED
 from pyrunc.runtime.state import hook_text
+from pyrunc.waiting import finish
 
 
 class Poststop:
@@ -20,7 +21,7 @@ class Poststop:
         text = hook_text(self.state, STOPPED)
         for hook in self.config.hooks.poststop:
             try:
-                run_hooks("poststop", (hook,), text, self.state.bundle)
+                finish(run_hooks("poststop", (hook,), text, self.state.bundle))
             except PyruncError as error:
                 log.warning(str(error))
 

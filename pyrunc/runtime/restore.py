@@ -40,6 +40,7 @@ from pyrunc.runtime.foreground import Foreground
 from pyrunc.runtime.images import Images, config_file, resolved
 from pyrunc.runtime.lifecycle import CREATING
 from pyrunc.runtime.state import hook_text
+from pyrunc.waiting import finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -249,8 +250,8 @@ class _Restoration:
             self._take(pid)
             hooks = self.config.hooks
             text = hook_text(replaced(self.state, pid=pid), CREATING)
-            run_hooks("prestart", hooks.prestart, text, self.container.bundle)
-            run_hooks("createRuntime", hooks.create_runtime, text, self.container.bundle)
+            finish(run_hooks("prestart", hooks.prestart, text, self.container.bundle))
+            finish(run_hooks("createRuntime", hooks.create_runtime, text, self.container.bundle))
         elif script == "orphan-pts-master" and "console" in self.host.saved:
             with doing("send console", self.container.console_socket):
                 fds.send(self.host.saved["console"], b"/dev/pts/ptmx", received)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posix
 from errno import EACCES, EINVAL, ENOENT, ENOEXEC, ENOTDIR, EPERM
-from select import POLLIN, poll
+from select import POLLIN
 
 from pyrunc import log
 from pyrunc.child import channel, steps
@@ -20,14 +20,17 @@ from pyrunc.kernel import fds, syscall
 from pyrunc.kernel.procfs import read_stat
 from pyrunc.kernel.spawn import Outcome
 from pyrunc.linux.apply import Host, apply
-from pyrunc.linux.hooks import describe_failure
+from pyrunc.linux.hooks import describe_failure, run_hooks
 from pyrunc.plan import ops
 from pyrunc.plan.launch import Launch
 from pyrunc.plan.stub import STEP_EXECVE, STEP_SECCOMP, find_call
+from pyrunc.waiting import Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from pyrunc.waiting import Work
 
 _STAGE = 0x10000  # steps of the stage are told apart by this
 _UNABLE = "unable to start container process"
@@ -66,12 +69,13 @@ class Born:
         self.channel = self.pidfd = -1
 
 
-def clone(launch: Launch, host: Host, fifo: int = -1) -> Born:
+def clone(launch: Launch, host: Host, fifo: int = -1, *, has_others: bool = False) -> Born:
     """One clone3 with every namespace; a process between only for what counts for children alone, or has to
-    be done with rights that the child won't have. Raises PyruncError."""
+    be done with rights that the child won't have. `has_others`: we hold descriptors which are no business of
+    this child's. Raises PyruncError."""
     stub = _make_stub(launch.stub.image)
     ours, theirs = fds.socket_pair()
-    child = Child(host.saved, theirs, stub, fifo)
+    child = Child(host.saved, theirs, stub, fifo, _preserved(launch) if has_others else -1)
     cgroup_fd = host.saved.get("cgroup", -1)
     born = Born(launch, 0, -1, ours)
     try:
@@ -90,6 +94,10 @@ def clone(launch: Launch, host: Host, fifo: int = -1) -> Born:
         posix.close(theirs)
         posix.close(stub)
     return born
+
+
+def _preserved(launch: Launch) -> int:
+    return sum(op.preserve for op in launch.child if isinstance(op, ops.ExecStub))
 
 
 def _make_stub(image: bytes) -> int:
@@ -190,7 +198,8 @@ def _is_from_stage(frame: bytes) -> bool:
 def _be_stage(launch: Launch, child: Child, cgroup_fd: int) -> NoReturn:
     step = 0
     try:
-        close_others(child, sum(op.preserve for op in launch.child if isinstance(op, ops.ExecStub)))
+        child.preserved = _preserved(launch)
+        child.close_others()
         for op in launch.stage:
             steps.STEPS[type(op)](op, child)
             step += 1
@@ -205,38 +214,25 @@ def _be_stage(launch: Launch, child: Child, cgroup_fd: int) -> NoReturn:
         posix._exit(1)
 
 
-def close_others(child: Child, preserved: int) -> None:
-    """Who may trace a child that is born among them may take its descriptors. Of those of a process that
-    lives long and has other business (the spawner, a user of the library) it gets what the plan names."""
-    kept = {child.channel, child.stub, child.fifo, *child.saved.values()}
-    first = 3 + preserved
-    for fd in sorted(fd for fd in kept if fd >= first):
-        if fd > first:
-            syscall.close_range(first, fd - 1, 0)
-        first = fd + 1
-    syscall.close_range(first, 0xFFFF_FFFF, 0)
-
-
-def attend(born: Born, host: Host) -> None:
+def attend(born: Born, host: Host) -> Work[None]:
     """The parent's half of the dance: `launch.attach`, in order. Raises PyruncError."""
     for op in born.launch.attach:
         if log.is_debugging():
             log.debug(f"{born.pid}: {op.describe()}")
         if isinstance(op, ops.Await):
-            _await(born, op.point)
+            yield from _await(born, op.point)
         elif isinstance(op, ops.Tell):
             _tell(born, op.point, host)
+        elif isinstance(op, ops.RunHooks):
+            yield from run_hooks(op.kind, op.hooks, host.state_json("creating"), host.bundle)
         else:
             apply(op, host)
 
 
-def _await(born: Born, point: str) -> None:
+def _await(born: Born, point: str) -> Work[None]:
     """A frame, or the end of the child, which it may meet without a word (the OOM killer)."""
     if not born.early:
-        watch = poll()
-        watch.register(born.channel, POLLIN)
-        with doing(f"{_UNABLE}: wait for it"):
-            watch.poll()
+        yield Wait(born.channel, POLLIN)
     frame = _receive(born)
     if frame != channel.POINTS[point]:
         raise_failure(born.launch, frame)
@@ -258,8 +254,10 @@ def _tell(born: Born, point: str, host: Host) -> None:
         raise_failure(born.launch, _receive(born))
 
 
-def await_exec(born: Born) -> None:
+def await_exec(born: Born) -> Work[None]:
     """Without a fifo: the channel closes when the program is executed. Raises PyruncError if it isn't."""
+    if not born.early:
+        yield Wait(born.channel, POLLIN)
     frame = _receive(born)
     if frame:
         raise_failure(born.launch, frame)

@@ -17,13 +17,17 @@ from pyrunc.linux.hooks import describe_failure, run_hooks
 from pyrunc.oci.config import Config, Hook, Process, parse_config
 from pyrunc.record import replaced
 from pyrunc.runtime import spawn, store
-from pyrunc.runtime.delete import end
+from pyrunc.runtime.delete import ending
 from pyrunc.runtime.exec import open_inside, plan_inside
 from pyrunc.runtime.lifecycle import CREATED, RUNNING
 from pyrunc.runtime.state import hook_text
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.waiting import Work
 
-def before(state_root: str, state: store.State) -> None:
+
+def before(state_root: str, state: store.State) -> Work[None]:
     """The startContainer hooks; one that fails ends the container (runtime.md, Lifecycle, 7)."""
     config = parse_config(store.read_config(state_root, state.id))
     if not config.hooks.start_container:
@@ -32,13 +36,13 @@ def before(state_root: str, state: store.State) -> None:
         raise PyruncError(INVALID, "process property must not be empty", "/process")
     try:
         for number, hook in enumerate(config.hooks.start_container):
-            _run_inside(state, config, config.process, hook, number)
+            yield from _run_inside(state, config, config.process, hook, number)
     except PyruncError:
-        end(state)
+        yield from ending(state)
         raise
 
 
-def _run_inside(state: store.State, config: Config, process: Process, hook: Hook, number: int) -> None:
+def _run_inside(state: store.State, config: Config, process: Process, hook: Hook, number: int) -> Work[None]:
     changed = replaced(
         process,
         args=hook.args or (hook.path,),
@@ -62,10 +66,10 @@ def _run_inside(state: store.State, config: Config, process: Process, hook: Hook
         born = spawn.clone(launch, host)
         try:
             host.pid, host.pidfd = born.pid, born.pidfd
-            spawn.attend(born, host)
-            spawn.await_exec(born)
+            yield from spawn.attend(born, host)
+            yield from spawn.await_exec(born)
             text = hook_text(state, CREATED, is_inside=True)
-            outcome = programs.attend(
+            outcome = yield from programs.attend(
                 born.pid, born.pidfd, to_stdin, from_stdout, from_stderr, text, hook.timeout_seconds
             )
         except PyruncError as error:
@@ -73,6 +77,9 @@ def _run_inside(state: store.State, config: Config, process: Process, hook: Hook
             where = f"/hooks/startContainer/{number}"
             what = f"error running startContainer hook #{number}"
             raise PyruncError(INTERNAL, what, where, str(error)) from error
+        except GeneratorExit:
+            born.kill()
+            raise
         finally:
             born.close()
         if outcome.status or outcome.timed_out:
@@ -83,11 +90,12 @@ def _run_inside(state: store.State, config: Config, process: Process, hook: Hook
         posix.close(from_stderr)
 
 
-def after(state_root: str, state: store.State) -> None:
+def after(state_root: str, state: store.State) -> Work[None]:
     """The poststart hooks; since spec 1.3 one that fails is an error, and ends the container."""
     config = parse_config(store.read_config(state_root, state.id))
     try:
-        run_hooks("poststart", config.hooks.poststart, hook_text(state, RUNNING), state.bundle)
+        text = hook_text(state, RUNNING)
+        yield from run_hooks("poststart", config.hooks.poststart, text, state.bundle)
     except PyruncError:
-        end(state)
+        yield from ending(state)
         raise

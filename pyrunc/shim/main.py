@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import posix
+from select import POLLIN
 
 from pyrunc import log
 from pyrunc.errors import INTERNAL, PyruncError
@@ -16,10 +17,13 @@ from pyrunc.shim.loop import Loop
 from pyrunc.shim.oci_runtime import KEPT, Door, Outcome, RuntimeSettings, keep_only, prepare
 from pyrunc.shim.reaper import Child, Reaper
 from pyrunc.shim.server import Server
+from pyrunc.waiting import Wait, finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from pyrunc.waiting import Work
 
 _OOM_SCORE = "-998"  # as containerd's shims: below everything that has not asked for better
 _LAST_ANSWERS_SECONDS = 0.05
@@ -44,8 +48,13 @@ def runtime_settings(wanted: settings.Settings) -> RuntimeSettings:
 
 
 def launch(directory: str, wanted: settings.Settings) -> None:
+    """As `launching`, here and now."""
+    finish(launching(directory, wanted))
+
+
+def launching(directory: str, wanted: settings.Settings) -> Work[None]:
     """Leave a shim behind, a child of nobody here. Returns when its container is created, and started if it
-    is to be. Raises PyruncError, what kept it from that."""
+    is to be. Raises PyruncError, what kept it from that. Given up, the shim goes on."""
     reading, writing = posix.pipe2(posix.O_CLOEXEC)
     middle, pidfd = syscall.clone3(0)  # not posix.fork: the launcher has to know of it
     if middle == 0:
@@ -58,7 +67,8 @@ def launch(directory: str, wanted: settings.Settings) -> None:
     posix.close(pidfd)
     posix.waitpid(middle, 0)
     try:
-        answer = read_all(reading)
+        yield Wait(reading, POLLIN)
+        answer = read_all(reading)  # it says all at once, and closes
     finally:
         posix.close(reading)
     if not answer:
@@ -86,6 +96,7 @@ def _serve(directory: str, wanted: settings.Settings, ready: int) -> NoReturn:
 
 def _stand_alone(ready: int) -> int:
     """A session of our own, nothing open but `ready`, no signal but those that nobody can refuse."""
+    _signal.set_wakeup_fd(-1)  # who started us may have a loop as well
     posix.setsid()
     posix.chdir("/")
     posix.umask(0o022)
@@ -94,6 +105,7 @@ def _stand_alone(ready: int) -> int:
     keep_only((-1, -1, -1), ready)
     for name in ("HUP", "INT", "TERM", "QUIT", "USR1", "USR2", "ALRM"):
         _signal.signal(signals.NUMBERS[name], _signal.SIG_IGN)
+    signals.unblock_all()
     return KEPT
 
 

@@ -6,8 +6,8 @@ interpreter starts, and what config.json files hold is known from the last time.
 command line, called in another way: the state on disk is the same, each goes on with what the other began.
 
 - `protocol`: the messages, drawn there. Bytes to values and back, no more.
-- `server`: the process. It answers one request after the other.
-- `client`: for users, `Spawner`.
+- `server`: the process. Of a connection it answers one request after the other, of several side by side.
+- `client`: for users, `Spawner`, and `Connection` for those with several things in flight.
 
 Inits are the spawner's own children, and not (by CLONE_PARENT) those of who asked. So failed launches, hooks
 and processes between are reaped where they are made, and a library in the client's process that waits for any

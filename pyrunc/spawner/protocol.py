@@ -7,8 +7,11 @@
       | <- {"error": {"kind": ..., "what": ..., "where": ..., "why": ..., "hint": ...}} ------------ |
                           the exit pipe: four bytes, the wait status, or nothing: the spawner is dead
 
-`create` and `exec` answer so; `state` with {"state": ...}; `start`, `kill`, `delete` and `shim` with {}. One
-request is answered before the next is read.
+`create` and `exec` answer so; `state` with {"state": ...}; the others with {}.
+
+Of a connection one request is answered before the next is read. Who wants several in flight has several
+connections: `connect` comes with the spawner's end of a new one, as the stream `connection`. The end of a
+connection undoes what is in flight for it; the end of the first ends the spawner.
 """
 
 from __future__ import annotations

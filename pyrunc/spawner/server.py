@@ -1,7 +1,12 @@
 """The spawner's own process: read a request, call the runtime, answer; reap what has ended.
 
-It ends when the client has closed its end of the socket. Containers do not: they go on, as children of
-whoever adopts orphans. Every process that it watches takes two descriptors here: see RLIMIT_NOFILE.
+One thread, but what waits for others keeps nobody else waiting: a launch in which the child mounts, or a hook
+takes its time, is a task that goes on when there is something to go on with. So one connection's requests
+are carried out in order, and those of several side by side.
+
+It ends when the first client has closed its end of the socket, or by a signal; launches in flight are undone.
+Containers do not end: they go on, as children of whoever adopts orphans. Every process that it watches takes
+two descriptors here: see RLIMIT_NOFILE.
 """
 
 from __future__ import annotations
@@ -9,33 +14,41 @@ from __future__ import annotations
 import gc
 import posix
 from errno import EMSGSIZE
-from select import EPOLLIN, epoll
+from select import EPOLLIN
 
-from pyrunc.errors import INTERNAL, INVALID, PyruncError
-from pyrunc.kernel import fds
+from pyrunc.errors import INTERNAL, INVALID, PyruncError, doing
+from pyrunc.kernel import fds, signals, syscall
 from pyrunc.kernel.signals import parse_signal
 from pyrunc.linux.facts import probe
+from pyrunc.runtime import store
 from pyrunc.runtime.configcache import ConfigCache
-from pyrunc.runtime.create import Begun, CreateRequest, begin
-from pyrunc.runtime.delete import delete
-from pyrunc.runtime.exec import ExecRequest, begin_exec
+from pyrunc.runtime.create import Begun, CreateRequest, creation
+from pyrunc.runtime.delete import deletion
+from pyrunc.runtime.exec import ExecRequest, execution
 from pyrunc.runtime.exeseal import seal
 from pyrunc.runtime.kill import kill
 from pyrunc.runtime.spawn import Born
-from pyrunc.runtime.start import start
+from pyrunc.runtime.start import starting
 from pyrunc.runtime.state import describe
 from pyrunc.shim import main as shim
+from pyrunc.shim.loop import Loop, Timer
 from pyrunc.shim.oci_runtime import preload
 from pyrunc.spawner import protocol
+from pyrunc.waiting import Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
+    from pyrunc.waiting import Work
+
     Answer: TypeAlias = tuple[dict[str, Any], tuple[int, ...]]
 
 _STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
+_DESCRIPTORS = {*_STREAMS, "console", "connection"}
+_ENDING = tuple(signals.NUMBERS[name] for name in ("HUP", "INT", "TERM"))
+_ANOTHERS_END = Wait(-1, 0)  # some other task's
 
 
 class Call:
@@ -57,68 +70,180 @@ class Call:
         return self.descriptors.get("console", -1)
 
     @property
+    def connection(self) -> int:
+        return self.descriptors.get("connection", -1)
+
+    @property
     def container(self) -> tuple[str, str]:
         """State root and id."""
         return self.arguments["state_root"], self.arguments["id"]
 
 
+class Task:
+    """A request that is being carried out, for the client at `connection`. `watched`: what it waits for now,
+    or -1."""
+
+    __slots__ = ("connection", "has_waited", "received", "timer", "watched", "work")
+
+    def __init__(self, connection: int, received: tuple[int, ...], work: Work[Answer]) -> None:
+        self.connection, self.received, self.work = connection, received, work
+        self.has_waited = False
+        self.watched = -1
+        self.timer: Timer | None = None
+
+    def close(self) -> None:
+        """What came with it, and, if it has not ended, what it has begun."""
+        self.work.close()
+        for fd in self.received:
+            posix.close(fd)
+
+
 class Server:
-    """`children`: pidfd -> pid, and the writing end of its exit pipe."""
+    """`clients`: connection -> what is being done for it; `waiting`: the tasks that wait for others;
+    `held_up`: those that wait for one of these."""
 
     def __init__(self, connection: int) -> None:
-        self.connection = connection
         self.cache = ConfigCache()
-        self.children: dict[int, tuple[int, int]] = {}
-        self.events = epoll()
-        self.events.register(connection, EPOLLIN)
+        self.loop = Loop()
+        self.clients: dict[int, Task | None] = {}
+        self.waiting: set[Task] = set()
+        self.held_up: list[Task] = []
+        self._first = connection
+        self.welcome(connection)
+        self.loop.watch(syscall.signalfd(_ENDING), EPOLLIN, lambda _events: self.loop.stop())
 
     def serve(self) -> None:
-        """Until the client is gone."""
-        while True:
-            ready = [fd for fd, _ in self.events.poll()]
-            for fd in ready:
-                if fd != self.connection:
-                    self._reap(fd)
-            if self.connection in ready and not self._answer():
-                return
-
-    def _answer(self) -> bool:
-        message, received = fds.receive_whole(self.connection)
-        if not message:
-            return False
-        given: tuple[int, ...] = ()
+        """Until the first client is gone, or a signal ends us."""
         try:
-            try:
-                document, given = self._carry_out(message, received)
-                answer = protocol.encode(document)
-            except PyruncError as error:
-                answer = protocol.encode_error(error)
-            except Exception as error:  # a bug of ours ends one request, and not the spawner
-                answer = protocol.encode_error(PyruncError(INTERNAL, "internal error", "", repr(error)))
-            return self._send(answer, given)
+            self.loop.run()
         finally:
-            for fd in received:
-                posix.close(fd)
-            for fd in given[1:]:  # the reading end is the client's alone
-                posix.close(fd)
+            for connection in [*self.clients]:
+                self._leave(connection)
 
-    def _carry_out(self, message: bytes, received: tuple[int, ...]) -> Answer:
+    def welcome(self, connection: int) -> None:
+        """It is ours from here on. Raises OSError for what nothing can be heard from."""
+        try:
+            self.loop.watch(connection, EPOLLIN, lambda _events: self._hear(connection))
+        except OSError:
+            posix.close(connection)
+            raise
+        self.clients[connection] = None
+
+    def _leave(self, connection: int) -> None:
+        """Without a client nobody would know of what is in flight for it: that is undone."""
+        task = self.clients.pop(connection)
+        self.loop.forget(connection)
+        posix.close(connection)
+        if task is not None:
+            self._calm(task)
+            task.close()
+            self._ended()
+        if connection == self._first:
+            self.loop.stop()
+
+    def _hear(self, connection: int) -> None:
+        if self.clients[connection] is not None:  # what is heard of a client that waits is its end
+            self._leave(connection)
+            return
+        try:
+            message, received = fds.receive_whole(connection)
+        except OSError:  # what we were given is no such socket, or its other end has been reset
+            message, received = b"", ()
+        if message:
+            task = Task(connection, received, self._work(message, received))
+            self.clients[connection] = task
+            self._go_on(task)
+        else:
+            self._leave(connection)
+
+    def _work(self, message: bytes, received: tuple[int, ...]) -> Work[Answer]:
         document = protocol.decode(message)
         names = document.get("streams")
-        if type(names) is not list or len(names) != len(received) or not {*names} <= {*_STREAMS, "console"}:
+        if type(names) is not list or len(names) != len(received) or not {*names} <= _DESCRIPTORS:
             raise PyruncError(INVALID, "invalid message", "/streams", f"{len(received)} descriptors came")
         verb = document.get("verb")
         if type(verb) is not str or verb not in VERBS:
             raise PyruncError(INVALID, "invalid message", "/verb", f"{verb!r} is not known")
         do, kinds, needed = VERBS[verb]
-        of_all = {} if verb == "shim" else _CONTAINER
+        of_all = {} if verb in _OF_NO_CONTAINER else _CONTAINER
         arguments = protocol.take(document, {**of_all, **kinds}, (*of_all, *needed))
-        return do(self, Call(arguments, dict(zip(names, received, strict=True))))
+        done = do(self, Call(arguments, dict(zip(names, received, strict=True))))
+        return done if isinstance(done, tuple) else (yield from done)
 
-    def _send(self, answer: bytes, given: tuple[int, ...]) -> bool:
+    def _go_on(self, task: Task) -> None:
+        """Until it waits, or is done."""
+        given: tuple[int, ...] = ()
         try:
-            fds.send(self.connection, answer, given)
-        except BrokenPipeError:
+            wait = next(task.work)
+        except StopIteration as done:
+            document, given = done.value
+            answer = protocol.encode(document)
+        except PyruncError as error:
+            answer = protocol.encode_error(error)
+        except Exception as error:  # a bug of ours ends one request, and not the spawner
+            answer = protocol.encode_error(PyruncError(INTERNAL, "internal error", "", repr(error)))
+        else:
+            self._let_wait(task, wait)
+            return
+        self._answer(task, answer, given)
+
+    def _let_wait(self, task: Task, wait: Wait) -> None:
+        if not task.has_waited:
+            task.has_waited = True
+            self.loop.change(task.connection, 0)  # of its client only the end is of interest now
+        if wait is _ANOTHERS_END:
+            self.held_up.append(task)
+            return
+        self.waiting.add(task)
+        task.watched = wait.fd
+        self.loop.watch(wait.fd, wait.events, lambda _events: self._resume(task))
+        left = wait.seconds_left()
+        task.timer = None if left is None else self.loop.after(left, lambda: self._resume(task))
+
+    def _resume(self, task: Task) -> None:
+        self._calm(task)
+        self._go_on(task)
+
+    def _calm(self, task: Task) -> None:
+        """It waits no more."""
+        if task.watched >= 0:
+            self.loop.forget(task.watched)
+            task.watched = -1
+        if task.timer is not None:
+            task.timer.cancel()
+            task.timer = None
+        self.waiting.discard(task)
+        if task in self.held_up:
+            self.held_up.remove(task)
+
+    def _answer(self, task: Task, answer: bytes, given: tuple[int, ...]) -> None:
+        connection = task.connection
+        self.clients[connection] = None
+        task.close()
+        try:
+            is_there = self._send(connection, answer, given)
+        finally:
+            for fd in given[1:]:  # the reading end is the client's alone
+                posix.close(fd)
+        if not is_there:
+            self._leave(connection)
+        elif task.has_waited:
+            self.loop.change(connection, EPOLLIN)
+        self._ended()
+
+    def _ended(self) -> None:
+        """Whoever waits for that looks again."""
+        if self.held_up:
+            self.loop.after(0, self._look_again)
+
+    def _look_again(self) -> None:
+        for task in [*self.held_up]:
+            self._resume(task)
+
+    def _send(self, connection: int, answer: bytes, given: tuple[int, ...]) -> bool:
+        try:
+            fds.send(connection, answer, given)
+        except (BrokenPipeError, ConnectionResetError):
             return False
         except OSError as error:
             if error.errno != EMSGSIZE:
@@ -126,25 +251,29 @@ class Server:
             too_long = PyruncError(
                 INTERNAL, "the answer is too long for a message", "", f"{len(answer)} bytes"
             )
-            fds.send(self.connection, protocol.encode_error(too_long))
+            fds.send(connection, protocol.encode_error(too_long))
         return True
 
-    def watch(self, make: Callable[[], Begun | Born]) -> Answer:
-        """The answer that tells of the child which `make` makes, and which is reaped here from now on."""
+    def when_free(self, container: tuple[str, str]) -> Work[None]:
+        """Its lock may be one that another task holds, which would not get on if we waited for the lock."""
+        while self.waiting and _is_locked(*container):
+            yield _ANOTHERS_END
+
+    def watch(self, making: Work[Begun] | Work[Born]) -> Work[Answer]:
+        """The answer that tells of the child which is made, and which is reaped here from now on."""
         reading, writing = posix.pipe2(posix.O_CLOEXEC)
         try:
-            made = make()
+            made = yield from making
         except BaseException:
             posix.close(reading)
             posix.close(writing)
             raise
-        self.children[made.pidfd] = made.pid, writing
-        self.events.register(made.pidfd, EPOLLIN)
-        return {"pid": made.pid}, (made.pidfd, reading)
+        pid, pidfd = made.pid, made.pidfd
+        self.loop.watch(pidfd, EPOLLIN, lambda _events: self._reap(pid, pidfd, writing))
+        return {"pid": pid}, (pidfd, reading)
 
-    def _reap(self, pidfd: int) -> None:
-        pid, writing = self.children.pop(pidfd)
-        self.events.unregister(pidfd)
+    def _reap(self, pid: int, pidfd: int, writing: int) -> None:
+        self.loop.forget(pidfd)
         posix.close(pidfd)
         _, status = posix.waitpid(pid, 0)
         try:
@@ -154,35 +283,41 @@ class Server:
         posix.close(writing)
 
 
+def _is_locked(state_root: str, container_id: str) -> bool:
+    try:
+        return store.is_locked(state_root, container_id)
+    except OSError:  # what is wrong is for the verb to say
+        return False
+
+
 _CONTAINER = {"id": "string", "state_root": "string"}
+_OF_NO_CONTAINER = ("connect", "shim")
 _STRING, _STRINGS, _FLAG = "string", "list of strings", "boolean"
 
 
-def _create(server: Server, call: Call) -> Answer:
-    return server.watch(
-        lambda: begin(
-            CreateRequest(
-                **call.arguments, console_fd=call.console, stand_in=call.stand_in, cache=server.cache
-            ),
-            is_detached=True,
-        )
+def _create(server: Server, call: Call) -> Work[Answer]:
+    request = CreateRequest(
+        **call.arguments, console_fd=call.console, stand_in=call.stand_in, cache=server.cache
     )
+    return server.watch(creation(request, is_detached=True))
 
 
-def _exec(server: Server, call: Call) -> Answer:
-    def make() -> Born:
-        request = ExecRequest(
-            **call.arguments, console_fd=call.console, stand_in=call.stand_in, cache=server.cache
-        )
-        born = begin_exec(request)
-        posix.close(born.channel)
-        return born
-
-    return server.watch(make)
+def _exec(server: Server, call: Call) -> Work[Answer]:
+    request = ExecRequest(
+        **call.arguments, console_fd=call.console, stand_in=call.stand_in, cache=server.cache
+    )
+    return server.watch(_execution(request))
 
 
-def _start(_server: Server, call: Call) -> Answer:
-    start(*call.container)
+def _execution(request: ExecRequest) -> Work[Born]:
+    born = yield from execution(request)
+    posix.close(born.channel)
+    return born
+
+
+def _start(server: Server, call: Call) -> Work[Answer]:
+    yield from server.when_free(call.container)
+    yield from starting(*call.container)
     return {}, ()
 
 
@@ -192,8 +327,9 @@ def _kill(_server: Server, call: Call) -> Answer:
     return {}, ()
 
 
-def _delete(_server: Server, call: Call) -> Answer:
-    delete(*call.container, force=call.arguments.get("force", False))
+def _delete(server: Server, call: Call) -> Work[Answer]:
+    yield from server.when_free(call.container)
+    yield from deletion(*call.container, force=call.arguments.get("force", False))
     return {}, ()
 
 
@@ -201,15 +337,24 @@ def _state(_server: Server, call: Call) -> Answer:
     return {"state": describe(*call.container)}, ()
 
 
-def _shim(_server: Server, call: Call) -> Answer:
+def _shim(_server: Server, call: Call) -> Work[Answer]:
     """It is nobody's child here: what it is told of, it tells by its own socket (shim.protocol)."""
     directory = call.arguments["directory"]
-    shim.launch(directory, shim.begin(directory))
+    yield from shim.launching(directory, shim.begin(directory))
+    return {}, ()
+
+
+def _connect(server: Server, call: Call) -> Answer:
+    if call.connection < 0:
+        raise PyruncError(INVALID, "invalid message", "/streams", "connection is required")
+    with doing("listen to the new connection"):
+        server.welcome(posix.dup(call.connection))
     return {}, ()
 
 
 # verb -> what does it, the arguments that it has, and those that it can't be without besides the container
-VERBS: dict[str, tuple[Callable[[Server, Call], Answer], dict[str, str], tuple[str, ...]]] = {
+VERBS: dict[str, tuple[Callable[[Server, Call], Answer | Work[Answer]], dict[str, str], tuple[str, ...]]] = {
+    "connect": (_connect, {}, ()),
     "create": (
         _create,
         {
@@ -242,6 +387,7 @@ def main(connection: int) -> None:
     if probe().is_privileged:
         seal()
     posix.set_inheritable(connection, False)
+    signals.block(_ENDING)  # until we listen for them in the loop; children let them through again
     posix.chdir("/")
     preload()
     gc.collect()

@@ -10,7 +10,7 @@ import pytest
 from tests.architecture.sources import PACKAGE, files, imports, is_within, name_of, tree
 
 GROUND = (
-    "errors", "record", "jsonio", "files", "later", "log", "options", "protowire", "thirdparty",
+    "errors", "record", "jsonio", "files", "later", "log", "waiting", "options", "protowire", "thirdparty",
     "__version__",
 )  # fmt: skip
 

@@ -17,7 +17,6 @@ from support import host, leaks
 from pyrunc.child.context import Child
 from pyrunc.errors import CONFLICT, INTERNAL, INVALID, NOT_FOUND, WRONG_STATE, PyruncError
 from pyrunc.kernel import fds
-from pyrunc.runtime.spawn import close_others
 from pyrunc.spawner import protocol
 from pyrunc.spawner.client import Spawner
 
@@ -254,7 +253,7 @@ def test_a_process_between_keeps_no_descriptor_but_those_of_the_plan():
     pid = os.fork()
     if pid == 0:
         os.dup2(tell, 5)
-        close_others(Child({"x": saved}, channel, stub, fifo), 3)
+        Child({"x": saved}, channel, stub, fifo, 3).close_others()
         os.write(5, " ".join(name for name in os.listdir("/proc/self/fd")).encode())
         os._exit(0)
     os.waitpid(pid, 0)

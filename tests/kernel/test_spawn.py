@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from pyrunc.kernel.spawn import Outcome, run_program
+from pyrunc.waiting import finish
 
 
 def shell(script: str, **how) -> Outcome:
-    return run_program("/bin/sh", ("sh", "-c", script), how.pop("env", None), **how)
+    return finish(run_program("/bin/sh", ("sh", "-c", script), how.pop("env", None), **how))
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +103,7 @@ def test_what_it_leaves_running_is_not_waited_for():
 )
 def test_what_cannot_be_executed(path, error):
     with pytest.raises(error) as caught:
-        run_program(path, ("x",), None)
+        finish(run_program(path, ("x",), None))
     assert caught.value.filename == path
 
 
@@ -117,3 +119,19 @@ def test_streams_that_are_closed(tmp_path):
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+@pytest.mark.parametrize(("data", "steps"), [(b"", 1), (b"", 2), (bytes(1 << 20), 3)])
+def test_given_up_it_is_killed_and_reaped(data, steps):
+    """Before it is executed, while it is listened to, and while it is fed."""
+    before = children()
+    work = run_program("/bin/sh", ("sh", "-c", "exec sleep 1000"), None, data)
+    for _ in range(steps):
+        next(work)
+    assert len(children() - before) == 1
+    work.close()
+    assert children() <= before
