@@ -141,16 +141,16 @@ def _words(*values: int) -> bytes:
 
 def send(fd: int, data: bytes, fds: tuple[int, ...] = ()) -> None:
     """sendmsg(2) of `data` (not empty) with `fds` as SCM_RIGHTS. Raises OSError."""
+    if not fds:
+        syscall.call("sendto", fd, data, len(data), MSG_NOSIGNAL)
+        return
     payload = syscall.buffer(data)
     vector = syscall.buffer(_words(syscall.address(payload), len(data)))
-    control_bytes = b""
-    if fds:
-        rights = b"".join(item.to_bytes(4, "little") for item in fds)
-        control_bytes = _words(16 + len(rights)) + SOL_SOCKET.to_bytes(4, "little")
-        control_bytes += SCM_RIGHTS.to_bytes(4, "little") + rights + bytes(-len(rights) % 8)
-    control = syscall.buffer(control_bytes or bytes(1))
-    header = _words(0, 0, syscall.address(vector), 1)
-    header += _words(syscall.address(control) if fds else 0, len(control_bytes), 0)
+    rights = b"".join(item.to_bytes(4, "little") for item in fds)
+    control_bytes = _words(16 + len(rights)) + SOL_SOCKET.to_bytes(4, "little")
+    control_bytes += SCM_RIGHTS.to_bytes(4, "little") + rights + bytes(-len(rights) % 8)
+    control = syscall.buffer(control_bytes)
+    header = _words(0, 0, syscall.address(vector), 1, syscall.address(control), len(control_bytes), 0)
     syscall.call("sendmsg", fd, header, MSG_NOSIGNAL)
 
 

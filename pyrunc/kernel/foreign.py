@@ -44,9 +44,18 @@ get_errno = _ctypes.get_errno
 address: Any = _ctypes.addressof
 
 
+_MOST_ARRAYS = 64
+_arrays: dict[int, Any] = {}  # size -> type of an array of so many bytes: 10 us, and a cycle, each time
+
+
 def buffer(size_or_bytes: int | bytes) -> Any:
-    if isinstance(size_or_bytes, int):
-        return (_Byte * size_or_bytes)()  # type: ignore[operator]
-    filled = (_Byte * len(size_or_bytes))()  # type: ignore[operator]
-    filled.raw = size_or_bytes
-    return filled
+    size = size_or_bytes if isinstance(size_or_bytes, int) else len(size_or_bytes)
+    array: Any = _arrays.get(size)
+    if array is None:
+        array = _Byte * size  # type: ignore[operator]
+        if len(_arrays) < _MOST_ARRAYS:
+            _arrays[size] = array
+    made = array()
+    if not isinstance(size_or_bytes, int):
+        made.raw = size_or_bytes
+    return made

@@ -1,12 +1,13 @@
-"""Probe the host, once per call: what `plan` has to know of it."""
+"""Probe the host, once per call: what `plan` has to know of it. Who lives long has a Prober."""
 
 from __future__ import annotations
 
 import posix
+from select import POLLPRI, poll
 
 from pyrunc.kernel import syscall
 from pyrunc.kernel.procfs import parse_mountinfo, read_text
-from pyrunc.linux.cgroups.detect import read_layout
+from pyrunc.linux.cgroups.detect import read_controllers, read_layout
 from pyrunc.plan.facts import HostFacts
 
 _WHOLE_MAP = ["0", "0", "4294967295"]
@@ -33,6 +34,32 @@ def probe() -> HostFacts:
         has_selinux=_is_on("/sys/fs/selinux/enforce", ""),
         has_kcore=_is_on("/proc/kcore", None),
     )
+
+
+class Prober:
+    """`probe`, for a process that asks again and again, and changes neither its user nor its namespaces. Then
+    the facts follow from the kernel, which stays; from what is mounted, of whose changes the kernel tells a
+    poll of mountinfo (proc(5)), from the moment that it is opened; and from two files of cgroups, read anew
+    each time."""
+
+    __slots__ = ("_facts", "_seen", "_watch")
+
+    def __init__(self) -> None:
+        mounts = posix.open("/proc/self/mountinfo", posix.O_RDONLY | posix.O_CLOEXEC)
+        self._watch = poll()
+        self._watch.register(mounts, POLLPRI)  # and POLLERR, which always counts
+        self._facts: HostFacts | None = None
+        self._seen = ""
+
+    def __call__(self) -> HostFacts:
+        """Raises OSError when /proc isn't there."""
+        has_changed = bool(self._watch.poll(0))  # before anything is read: what changes now counts next time
+        seen = read_text("/proc/self/cgroup")
+        facts = self._facts
+        if facts is None or has_changed or self._seen != f"{read_controllers(facts.cgroups)}\n{seen}":
+            self._facts = facts = probe()
+            self._seen = f"{read_controllers(facts.cgroups)}\n{seen}"
+        return facts
 
 
 def read_revealing_mounts() -> tuple[str, ...]:

@@ -12,11 +12,11 @@ from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
 from pyrunc.oci.config import Config, Linux, Process
 from pyrunc.plan.cgroups import CgroupPlan, by_file
-from pyrunc.plan.devices import has_host_dev, plan_devices
+from pyrunc.plan.devices import DevicePlan, has_host_dev, plan_devices
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.init import init_argv
 from pyrunc.plan.lsm import LABELS, has_label, open_labels
-from pyrunc.plan.mounts import PROPAGATION, plan_mounts
+from pyrunc.plan.mounts import PROPAGATION, MountPlan, plan_mounts
 from pyrunc.plan.namespaces import NamespacePlan, map_lines, plan_namespaces
 from pyrunc.plan.ops import (
     AttachRoot,
@@ -102,13 +102,26 @@ class Launch(Record):
 _ROOT_CLONES = {"shared": 0, "rshared": 0, "slave": c.MS_SLAVE, "rslave": c.MS_SLAVE}
 
 
-def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: LaunchRequest) -> Launch:
+class Parts(Record):
+    """What follows from the config and the host alone, whatever the container is called and wherever its
+    bundle and its cgroups are: who makes many plans it once. `restrict`: the last touch of the root
+    filesystem; `last`: what the child does in it."""
+
+    namespaces: NamespacePlan
+    process: ProcessPlan
+    devices: DevicePlan
+    restrict: tuple[Op, ...]
+    last: tuple[Op, ...]
+
+
+def plan_parts(
+    config: Config, facts: HostFacts, *, init: bool = False, preserve_fds: int = 0, listen_fds: int = 0
+) -> Parts:
     """Raises PyruncError with the JSON pointer of what can't be planned."""
     linux, process = config.linux, config.process
     if process is None:
         raise PyruncError(INVALID, "process property must not be empty", "/process")
     namespaces = plan_namespaces(linux, facts)
-    label = linux.mount_label if facts.has_selinux else ""
     in_user_namespace = namespaces.has("user")
     plan = plan_process(
         process,
@@ -118,17 +131,55 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         seccomp=compile_profile(config, facts.machine),
         has_fifo=True,
         may_set_groups=_may_set_groups(namespaces, facts),
-        preserve_fds=request.preserve_fds,
-        listen_fds=request.listen_fds,
+        preserve_fds=preserve_fds,
+        listen_fds=listen_fds,
         in_user_namespace=in_user_namespace,
-        stays=request.init,
+        stays=init,
     )
-    devices = plan_devices(
-        linux.devices,
-        config.mounts,
-        bind=in_user_namespace or facts.in_user_namespace,
-        has_kcore=facts.has_kcore,
+    return Parts(
+        namespaces=namespaces,
+        process=plan,
+        devices=plan_devices(
+            linux.devices,
+            config.mounts,
+            bind=in_user_namespace or facts.in_user_namespace,
+            has_kcore=facts.has_kcore,
+        ),
+        restrict=(*_sysctl_steps(linux), *_path_steps(linux, linux.mount_label if facts.has_selinux else "")),
+        last=(
+            *_name_steps(config),
+            *process_steps(process, plan),
+            ExecStub(
+                preserve=preserve_fds,
+                labels=LABELS if has_label(process) else "",
+                argv=init_argv(process.args) if init else (),
+            ),
+        ),
     )
+
+
+def plan_launch(
+    config: Config,
+    facts: HostFacts,
+    cgroup: CgroupPlan,
+    request: LaunchRequest,
+    parts: Parts | None = None,
+) -> Launch:
+    """`parts`: of this very config, if they are known. Raises PyruncError with the JSON pointer of what can't
+    be planned."""
+    linux, process = config.linux, config.process
+    if process is None:
+        raise PyruncError(INVALID, "process property must not be empty", "/process")
+    if parts is None:
+        parts = plan_parts(
+            config,
+            facts,
+            init=request.init,
+            preserve_fds=request.preserve_fds,
+            listen_fds=request.listen_fds,
+        )
+    namespaces, plan, devices = parts.namespaces, parts.process, parts.devices
+    label = linux.mount_label if facts.has_selinux else ""
     mounts = plan_mounts(
         config.mounts,
         bundle=request.bundle,
@@ -138,7 +189,7 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         has_cgroup_namespace=namespaces.has("cgroup"),
         user_maps=(map_lines(linux.uid_mappings), map_lines(linux.gid_mappings)),
         label=label,
-        opens_disks=facts.is_privileged and not in_user_namespace,
+        opens_disks=facts.is_privileged and not namespaces.has("user"),
     )
     has_root = namespaces.has("mount")
     root = OpenTree(
@@ -165,15 +216,9 @@ def plan_launch(config: Config, facts: HostFacts, cgroup: CgroupPlan, request: L
         *(() if request.no_new_keyring else keyring_steps(process, keyring_name(request.container_id))),
         *((LoopbackUp(),) if "network" in namespaces.own else ()),
         *(opened if rootless else ()),
-        *(_root_steps(config, request, mounts.mount, devices.make, mounts.finish, label) if has_root else ()),
+        *(_root_steps(config, request, parts, mounts) if has_root else ()),
         *(() if has_root else (*_hook_steps(config), *_sysctl_steps(linux), ChangeRoot(path=request.rootfs))),
-        *_name_steps(config),
-        *process_steps(process, plan),
-        ExecStub(
-            preserve=request.preserve_fds,
-            labels=LABELS if has_label(process) else "",
-            argv=init_argv(process.args) if request.init else (),
-        ),
+        *parts.last,
     )
     return Launch(
         clone_flags=namespaces.clone_flags,
@@ -242,10 +287,8 @@ def _take_user_namespace(namespaces: NamespacePlan, facts: HostFacts) -> tuple[O
 def _root_steps(
     config: Config,
     request: LaunchRequest,
-    mounts: tuple[Op, ...],
-    devices: tuple[Op, ...],
-    finish: tuple[Op, ...],
-    label: str,
+    parts: Parts,
+    mounts: MountPlan,
 ) -> tuple[Op, ...]:
     """The root filesystem: attach, fill, hooks, restrict, enter."""
     linux, process = config.linux, config.process
@@ -273,29 +316,30 @@ def _root_steps(
             propagation=_ROOT_CLONES.get(linux.rootfs_propagation) or c.MS_PRIVATE,
             origin="/root/path",
         ),
-        *mounts,
-        *devices,
+        *mounts.mount,
+        *parts.devices.make,
         *((MakeDirectory(path=process.cwd, origin="/process/cwd"),) if process is not None else ()),
         *_hook_steps(config),
         *console,
-        *_sysctl_steps(linux),
-        *(
-            ReadonlyPath(path=path, origin=f"/linux/readonlyPaths/{n}")
-            for n, path in enumerate(linux.readonly_paths)
-        ),
-        *_masks(linux, label),
-        *finish,
+        *parts.restrict,
+        *mounts.finish,
         *((RemountReadonly(target="/", origin="/root/readonly"),) if readonly else ()),
         enter,
         *((SetPropagation(target="/", flags=after, origin="/linux/rootfsPropagation"),) if after else ()),
     )
 
 
-def _masks(linux: Linux, label: str) -> tuple[Op, ...]:
+def _path_steps(linux: Linux, label: str) -> tuple[Op, ...]:
     context = f',context="{label}"' if label else ""
-    return tuple(
-        MaskPath(path=path, context=context, origin=f"/linux/maskedPaths/{n}")
-        for n, path in enumerate(linux.masked_paths)
+    return (
+        *(
+            ReadonlyPath(path=path, origin=f"/linux/readonlyPaths/{n}")
+            for n, path in enumerate(linux.readonly_paths)
+        ),
+        *(
+            MaskPath(path=path, context=context, origin=f"/linux/maskedPaths/{n}")
+            for n, path in enumerate(linux.masked_paths)
+        ),
     )
 
 

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 
 class Bundle(Record):
-    """`text`: config.json as it was read; `rootfs`: absolute, and it is there."""
+    """`text`: config.json as it was read; `rootfs`: absolute, and it is there; `memo`: what was planned from
+    this very config, kept as long as that is."""
 
     path: str
     text: bytes
     config: Config
     rootfs: str
+    memo: dict[str, Any]
 
 
 def read_document(path: str, file: str = "") -> tuple[bytes, Any]:
@@ -68,19 +70,22 @@ def load(path: str, facts: HostFacts, cache: ConfigCache | None = None, config_f
     """Read, validate and parse. What will be ignored is said in the log. Raises PyruncError."""
     rules = rule_facts(facts)
     if cache is None or config_file:
-        text, config, warnings = _read_valid(path, rules, config_file)
+        text, config, warnings, memo = _read_valid(path, rules, config_file)
     else:
         file = f"{path}/config.json"
-        text, config, warnings = cache.get(file, rules, lambda: _read_valid(path, rules))
+        text, config, warnings, memo = cache.get(file, rules, lambda: _read_valid(path, rules))
         if any(item.path for item in config.linux.namespaces):
             # which namespaces those are may have changed, though the file has not
-            text, config, warnings = _read_valid(path, rules)
+            text, config, warnings, memo = _read_valid(path, rules)
     for warning in warnings:
         log.warning(warning)
-    return Bundle(path=path, text=text, config=config, rootfs=_find_rootfs(path, config))
+    return Bundle(path=path, text=text, config=config, rootfs=_find_rootfs(path, config), memo=memo)
 
 
-def _read_valid(path: str, rules: RuleFacts, config_file: str = "") -> tuple[bytes, Config, tuple[str, ...]]:
+def _read_valid(
+    path: str, rules: RuleFacts, config_file: str = ""
+) -> tuple[bytes, Config, tuple[str, ...], dict[str, Any]]:
+    """As read, as parsed, what is to be said of it, and an empty memo."""
     text, document = read_document(path, config_file)
     if rules.is_rootless:
         module: Any = __import__("pyrunc.runtime.ownuser", fromlist=("",))  # not for root's containers
@@ -91,7 +96,7 @@ def _read_valid(path: str, rules: RuleFacts, config_file: str = "") -> tuple[byt
     if host_namespaces:
         rules = RuleFacts(**{**rules.__dict__, "host_namespaces": host_namespaces})
     config, warnings = parse_valid_config(document, rules)
-    return text, config, tuple(warnings)
+    return text, config, tuple(warnings), {}
 
 
 def _host_namespaces(document: Any) -> tuple[str, ...]:

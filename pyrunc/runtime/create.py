@@ -22,7 +22,7 @@ from pyrunc.oci.config import Config, Mount
 from pyrunc.oci.state import format_time
 from pyrunc.plan.cgroups import CgroupPlan, plan_cgroup, plan_nothing, plan_without
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.launch import Launch, LaunchRequest, keyring_name, plan_launch
+from pyrunc.plan.launch import Launch, LaunchRequest, Parts, keyring_name, plan_launch, plan_parts
 from pyrunc.record import Record, replaced
 from pyrunc.runtime import spawn, store
 from pyrunc.runtime.bundle import Bundle, load
@@ -81,7 +81,7 @@ class Planned(Record):
 
 def plan(request: CreateRequest) -> Planned:
     """From the bundle to a Launch, without effects. Raises PyruncError."""
-    facts = probe()
+    facts = probe() if request.cache is None else request.cache.probe()
     bundle = load(request.bundle, facts, request.cache, request.config_file)
     config = bundle.config
     if config.process is None:
@@ -113,6 +113,7 @@ def plan(request: CreateRequest) -> Planned:
             host_mounts_to_hide=read_revealing_mounts() if request.no_pivot else (),
             resctrl=resctrl,
         ),
+        _plan_parts(bundle, config, facts, request, passed, preserved),
     )
     return Planned(
         bundle=replaced(bundle, config=config),
@@ -121,6 +122,21 @@ def plan(request: CreateRequest) -> Planned:
         launch=launch,
         resctrl_groups=resctrl_groups,
     )
+
+
+def _plan_parts(
+    bundle: Bundle, config: Config, facts: HostFacts, request: CreateRequest, passed: int, preserved: int
+) -> Parts | None:
+    """Those of the last time, if all that they follow from is as it was."""
+    if request.cache is None or config is not bundle.config:
+        return None
+    asked = (facts, request.init, passed, preserved)
+    known = bundle.memo.get("parts")
+    if known is None or known[0] != asked:
+        parts = plan_parts(config, facts, init=request.init, preserve_fds=preserved, listen_fds=passed)
+        known = bundle.memo["parts"] = asked, parts
+    found: Parts = known[1]
+    return found
 
 
 def _plan_cgroup(config: Config, request: CreateRequest, facts: HostFacts) -> CgroupPlan:
@@ -316,6 +332,9 @@ def _creation(request: CreateRequest, planned: Planned, undo: list[Callable[[], 
         raise _explain_oom(error, planned.cgroup) from error
     hand_out(request.pidfd_socket, request.pid_file, born, b"standard")
     log.debug(f"{request.id}: created, process {born.pid}")
+    if request.cache is not None:  # what is executed in it may be asked for next
+        directory = store.directory(request.state_root, request.id)
+        request.cache.of_container(box[0], directory, lambda: planned.bundle.config)
     for fd in (born.channel, fifo, lock):
         posix.close(fd)
     host.close()

@@ -8,7 +8,6 @@ from pyrunc import jsonio, log
 from pyrunc.errors import INVALID, WRONG_STATE, PyruncError, doing
 from pyrunc.files import read_once
 from pyrunc.kernel import fds
-from pyrunc.kernel.const import CLONE_NEWNS
 from pyrunc.kernel.procfs import is_alive, read_text
 from pyrunc.kernel.terminal import read_size
 from pyrunc.linux.apply import Host, apply
@@ -19,7 +18,7 @@ from pyrunc.plan.execution import ExecutionRequest, plan_execution
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.launch import Launch, listener_steps
 from pyrunc.plan.namespaces import KINDS
-from pyrunc.plan.ops import OpenCgroup
+from pyrunc.plan.ops import ChangeRootTo, OpenCgroup
 from pyrunc.plan.process import compile_profile
 from pyrunc.record import Record, replaced
 from pyrunc.runtime import spawn, store
@@ -116,8 +115,8 @@ def execution(request: ExecRequest) -> Work[spawn.Born]:
     require("exec", request.id, status)
     if status == PAUSED and not request.ignore_paused:
         raise PyruncError(WRONG_STATE, "cannot exec in a paused container (use --ignore-paused to override)")
-    facts = probe()
-    config = _read_config(request)
+    facts = probe() if request.cache is None else request.cache.probe()
+    config = _read_config(request, state)
     is_exposed = _is_watched(config) or not state.has_own_pid_namespace
     if request.may_begin_anew and facts.is_privileged and is_exposed:
         exeseal: Any = __import__("pyrunc.runtime.exeseal", fromlist=("",))
@@ -136,21 +135,21 @@ def execution(request: ExecRequest) -> Work[spawn.Born]:
         launch = plan_inside(
             state, config, process, facts, cgroup=request.cgroup, preserved=preserved, passed=passed
         )
-        host = open_inside(state, init)
+        host = open_inside(state, init, launch)
     finally:
         posix.close(init)
     return (yield from _spawn(request, launch, host))
 
 
-def _read_config(request: ExecRequest) -> Config:
-    """As it was at create, which never changes: only another container of that name has another."""
+def _read_config(request: ExecRequest, state: store.State) -> Config:
+    """As it was at create."""
 
     def read() -> Config:
         return parse_config(store.read_config(request.state_root, request.id))
 
     if request.cache is None:
         return read()
-    return request.cache.get(f"{store.directory(request.state_root, request.id)}/config.json", None, read)
+    return request.cache.of_container(state, store.directory(request.state_root, request.id), read)
 
 
 def _spawn(request: ExecRequest, launch: Launch, host: Host) -> Work[spawn.Born]:
@@ -186,11 +185,11 @@ def _open_console(request: ExecRequest) -> int:
     return made
 
 
-def open_inside(state: store.State, init: int) -> Host:
+def open_inside(state: store.State, init: int, launch: Launch) -> Host:
     """What a plan of an execution takes from the host side."""
     host = Host(state.bundle, lambda _status: hook_text(state, RUNNING))
     host.saved["init"] = posix.dup(init)
-    if not _other_namespaces(state.pid) & CLONE_NEWNS:
+    if any(isinstance(op, ChangeRootTo) for op in launch.child):
         host.saved["root"] = posix.open(f"/proc/{state.pid}/root", posix.O_RDONLY | posix.O_CLOEXEC)
     return host
 

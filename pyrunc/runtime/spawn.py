@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from pyrunc.waiting import Work
 
+_FRAME_BYTES = 4096
 _STAGE = 0x10000  # steps of the stage are told apart by this
 _UNABLE = "unable to start container process"
 _DURING_INIT = f"{_UNABLE}: error during container init"
@@ -268,7 +269,7 @@ def _receive(born: Born) -> bytes:
     if born.early:
         return born.early.pop(0)
     try:
-        return fds.receive(born.channel)[0]
+        return posix.read(born.channel, _FRAME_BYTES)
     except ConnectionResetError:
         return b""
 

@@ -54,7 +54,7 @@ def _run_inside(state: store.State, config: Config, process: Process, hook: Hook
     )
     launch = plan_inside(state, config, changed, probe(), program=hook.path)
     init = posix.pidfd_open(state.pid)
-    host = open_inside(state, init)
+    host = open_inside(state, init, launch)
     posix.close(init)
     stdin, to_stdin = posix.pipe2(posix.O_CLOEXEC)
     from_stdout, stdout = posix.pipe2(posix.O_CLOEXEC)

@@ -151,3 +151,12 @@ def test_limits_are_set_and_what_they_were_is_known(calls):
 def test_our_capabilities_are_those_of_proc(calls):
     status = dict(line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines())
     assert calls.capget() == tuple(int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh"))
+
+
+def test_buffers_of_any_size_and_many_sizes():
+    for size in range(200):
+        assert syscall.buffer(size).raw == bytes(size)
+        data = os.urandom(size)
+        assert syscall.buffer(data).raw == data
+    first, second = syscall.buffer(8), syscall.buffer(b"x" * 8)
+    assert (first.raw, second.raw) == (bytes(8), b"x" * 8)

@@ -23,10 +23,15 @@ def read_layout() -> CgroupLayout:
         hierarchies=layout.hierarchies,
         unified_mountpoint=layout.unified_mountpoint,
         unified_own_path=layout.unified_own_path,
-        unified_controllers=tuple(
-            (read_if_there(f"{layout.unified_mountpoint}/cgroup.controllers") or "").split()
-        ),
+        unified_controllers=read_controllers(layout),
     )
+
+
+def read_controllers(layout: CgroupLayout) -> tuple[str, ...]:
+    """Of the unified hierarchy; none where there is no such."""
+    if not layout.unified_mountpoint:
+        return ()
+    return tuple((read_if_there(f"{layout.unified_mountpoint}/cgroup.controllers") or "").split())
 
 
 def parse_layout(mountinfo: str, own_cgroups: str) -> CgroupLayout:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import launches
 from support.bundle import default_config
 from support.launches import NO_CGROUPS, ON_HYBRID, ON_V2, UNPRIVILEGED, as_text, plan
 
 from pyrunc.errors import PyruncError
 from pyrunc.oci.default import default_document
+from pyrunc.plan import launch as planner
 from pyrunc.plan import ops
 from pyrunc.plan.launch import Launch, sysctl_path
 from pyrunc.plan.stub import STEP_SECCOMP
@@ -341,3 +343,21 @@ def test_planning_changes_nothing_of_what_it_is_given():
 )  # fmt: skip
 def test_the_separator_that_comes_first_separates(key, path):
     assert sysctl_path(key) == path
+
+
+@every_launch
+def test_known_parts_make_no_difference(name, monkeypatch):
+    """What is planned once for many containers is what each would be planned by itself."""
+    fresh = LAUNCHES[name]()
+    known = []
+
+    def with_parts(config, facts, cgroup, request):
+        parts = planner.plan_parts(
+            config, facts, init=request.init, preserve_fds=request.preserve_fds, listen_fds=request.listen_fds
+        )
+        known.append(parts)
+        return planner.plan_launch(config, facts, cgroup, request, parts)
+
+    monkeypatch.setattr(launches, "plan_launch", with_parts)
+    assert LAUNCHES[name]() == fresh
+    assert known
