@@ -33,7 +33,8 @@ def require_volume_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise PyruncError(
             INVALID,
-            f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" '
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" '
             "are allowed. If you intended to pass a host directory, use absolute path",
         )
 

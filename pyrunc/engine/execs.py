@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _SETTLING_SECONDS = 0.2  # so long may an exec that has closed its streams take to end
 _KEPT = 1000
 
+# of errors that mean that there is no such program (exit code 127, not 126)
+_NOT_THERE = ("executable file not found", "no such file or directory")
+
 
 class Exec:
     """`wanted`: the body of the API's call. `inner`: what the shim calls it."""
@@ -106,9 +109,9 @@ class Execs:
         """`stream`: the client's connection, which stays the caller's; None: nobody listens. Returns when the
         process runs. Raises PyruncError, what the runtime said."""
         directory = self._layout.container(found.container.id)
-        process = self._make_process(found)
         with found.lock:
             try:
+                process = self._make_process(found)
                 if stream is None:
                     answer = self._start_detached(directory, process)
                 else:
@@ -121,7 +124,7 @@ class Execs:
                         multiplexed=multiplexed,
                     )
             except PyruncError as error:
-                found.exit_code = 126 if "permission denied" in str(error) else 127
+                found.exit_code = 127 if any(words in str(error) for words in _NOT_THERE) else 126
                 raise
             found.inner, found.pid = answer["exec"], answer["pid"]
         self._publish(found, "exec_start: " + " ".join(found.command))

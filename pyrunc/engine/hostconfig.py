@@ -170,6 +170,7 @@ def _complete_modes(host: dict[str, Any], runtimes: tuple[str, ...]) -> None:
     host["NetworkMode"] = "bridge" if host["NetworkMode"] in ("", "default") else host["NetworkMode"]
     host["IpcMode"] = host["IpcMode"] or "private"
     host["CgroupnsMode"] = host["CgroupnsMode"] or "private"
+    host["ShmSize"] = host["ShmSize"] or SHM_BYTES  # to the kernel 0 is a tmpfs without a bound
     if host["Runtime"] in _RUNTIMES_OF_OURS:
         host["Runtime"] = "pyrunc"
     elif host["Runtime"] not in runtimes:

@@ -163,6 +163,8 @@ class Networks:
         name = wanted.get("Name") or ""
         if not _NAME.fullmatch(name):
             raise PyruncError(INVALID, f"invalid network name: {name!r}")
+        if name in PREDEFINED:
+            raise PyruncError(DENIED, f"operation is not permitted on predefined {name} network")
         driver = wanted.get("Driver") or "bridge"
         if driver != "bridge":
             if driver in ("host", "null"):

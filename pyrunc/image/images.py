@@ -161,16 +161,23 @@ def find_image(store: Store, text: str, platform: Platform | None = None) -> Ima
         if found:
             return _one(store, found, text)
         if platform:
-            raise PyruncError(
-                NOT_FOUND, f"No such image: {text}", platform.text, "this platform of it isn't here"
-            )
+            raise missing(text, platform.text, "this platform of it isn't here")
     return _one(store, _by_id(text, list(records.values())), text)
+
+
+def missing(text: str, where: str = "", why: str = "") -> PyruncError:
+    """Docker's words, with the tag that is meant."""
+    try:
+        name = text if is_digest(text) else parse_reference(text).familiar
+    except PyruncError:
+        name = text
+    return PyruncError(NOT_FOUND, f"No such image: {name}", where, why)
 
 
 def _one(store: Store, record: ImageRecord, text: str) -> Image:
     found = _list(store, [record])
     if not found:
-        raise PyruncError(NOT_FOUND, f"No such image: {text}")
+        raise missing(text)
     return found[0]
 
 
@@ -211,7 +218,7 @@ def _by_id(text: str, records: list[ImageRecord]) -> ImageRecord:
     digits = text.removeprefix("sha256:")
     found = [record for record in records if hex_of(record.id).startswith(digits)]
     if not _SHORT_ID.fullmatch(digits) or not found:
-        raise PyruncError(NOT_FOUND, f"No such image: {text}")
+        raise missing(text)
     if len(found) > 1:
         raise PyruncError(CONFLICT, f"{text}: the id fits several images", hint="give more of its digits")
     return found[0]
@@ -254,7 +261,7 @@ def _moment(images: tuple[Image, ...], text: str) -> float:
             and hex_of(image.id).startswith(text.removeprefix("sha256:"))
         ):
             return image.created_seconds
-    raise PyruncError(NOT_FOUND, f"No such image: {text}")
+    raise missing(text)
 
 
 def _restricted(image: Image, patterns: tuple[str, ...]) -> Image | None:

@@ -42,7 +42,7 @@ def push(store: Store, reference: Reference, options: PushOptions) -> Descriptor
     target = find_target(store, reference.full)
     if target is None:
         what = f"An image does not exist locally with the tag: {reference.familiar_repository}"
-        raise PyruncError(NOT_FOUND, what, reference.familiar)
+        raise PyruncError(NOT_FOUND, what)
     reporter = Reporter(options.progress)
     reporter.say(f"The push refers to repository [{reference.repository}]")
     target, manifests = _content(store, target, reference, options)
