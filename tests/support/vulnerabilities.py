@@ -36,7 +36,11 @@ _BY_NAME = Edit(
     old=_OPEN,
     new='    return posix.open(path.lstrip("/") or ".", flags | posix.O_CLOEXEC, dir_fd=root_fd)\n',
 )
-_NO_STRICT = Edit(module="child/rootfs.py", old="        if strict:\n", new="        if not path:\n")
+_NO_STRICT = Edit(
+    module="child/rootfs.py",
+    old="RESOLVE_NO_SYMLINKS if strict else",
+    new="RESOLVE_NO_SYMLINKS if not path else",
+)
 _INHERITED = Edit(
     module="runtime/exec.py",
     old="        ambient=base.ambient + ambient,\n",
