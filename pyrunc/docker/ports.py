@@ -69,7 +69,7 @@ def _parse(word: str) -> list[tuple[str, dict[str, str]]]:
     if not host:
         bindings = [""] * count
     else:
-        low, high = _range(host, word)
+        low, high = _range(host, word, "hostPort")
         if count == 1 and high > low:
             bindings = [f"{low}-{high}"]  # one of them, whichever is free
         elif high - low != last - first:
@@ -84,11 +84,11 @@ def _parse(word: str) -> list[tuple[str, dict[str, str]]]:
     ]
 
 
-def _range(text: str, word: str) -> tuple[int, int]:
+def _range(text: str, word: str, what: str = "containerPort") -> tuple[int, int]:
     first, dash, last = text.partition("-")
     numbers = [first, last] if dash else [first, first]
     if not all(one.isascii() and one.isdigit() and int(one) < 1 << 16 for one in numbers):
-        raise PyruncError(INVALID, f"invalid containerPort: {text}", "", f"in {word}")
+        raise PyruncError(INVALID, f"invalid {what}: {text}", "", f"in {word}")
     if int(numbers[0]) > int(numbers[1]):
         raise PyruncError(INVALID, f"invalid range: {text}", "", f"in {word}")
     return int(numbers[0]), int(numbers[1])

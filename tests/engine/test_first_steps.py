@@ -27,6 +27,10 @@ def test_an_error_is_dockers(docker, words, said):
     assert lines[0].removeprefix("Error response from daemon: ").startswith(said)
 
 
+def test_what_was_imported_says_so(docker):
+    assert docker.ok("history", "--format", "{{.Comment}}", IMAGE) == "Imported from -\n"
+
+
 def test_shared_memory_has_dockers_bound(docker):
     """Docker's client asks for 0 where its user asks for none: that is no bound to the kernel."""
     for asked, kib in ((), 65536), (("--shm-size", "1m"), 1024), (("--ipc", "shareable"), 65536):

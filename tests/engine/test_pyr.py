@@ -78,6 +78,13 @@ def test_exit_codes_of_what_was_not_run(pyr):
     assert "No such container: none" in pyr.fails("logs", "none")
 
 
+def test_a_forced_removal_of_what_is_not_there_says_so_and_goes_on(pyr):
+    pyr.ok("create", "--name", "box", "--network", "none", IMAGE)
+    done = pyr.call("rm", "-f", "nosuch", "box")
+    assert (done.returncode, done.stdout) == (0, "box\n")
+    assert done.stderr == "Error response from daemon: No such container: nosuch\n"
+
+
 def test_stdin_goes_in_and_its_end_too(pyr):
     """More than any buffer holds, in both directions at once."""
     given = os.urandom(3 << 20)

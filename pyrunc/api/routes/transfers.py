@@ -75,7 +75,7 @@ def _import(engine: Needs, call: Call) -> Stream:
     made = engine.images.import_tree(
         call.body.read if url == "-" else url,
         reference=reference,
-        message=call.text("message"),
+        message=call.text("message") or f"Imported from {url}",
         changes=tuple(call.texts("changes")),
         platform=call.text("platform"),
     )

@@ -26,9 +26,13 @@ _MANY = "CONTAINER [CONTAINER...]"
 
 
 def for_each(
-    names: Iterable[str], do: Callable[[str], Any], show: Callable[[str, Any], str] | None = None
+    names: Iterable[str],
+    do: Callable[[str], Any],
+    show: Callable[[str, Any], str] | None = None,
+    forgiven: str = "",
 ) -> int:
-    """The exit code. `show`: what is printed of one that succeeded: its name, if nothing is said."""
+    """The exit code. `show`: what is printed of one that succeeded: its name, if nothing is said. `forgiven`:
+    a kind of error that is told, and fails nothing."""
     code = 0
     for name in names:
         try:
@@ -38,7 +42,7 @@ def for_each(
                 complain(
                     f"Error response from daemon: {error}" if isinstance(error, HttpError) else str(error)
                 )
-                code = 1
+                code = code if error.kind == forgiven else 1
                 continue
             answer = None
         line(show(name, answer) if show else name)
@@ -90,17 +94,13 @@ def rename(session: Session, given: Given) -> int:
 
 
 def remove(session: Session, given: Given) -> int:
-    """With --force, one that is not there is no error."""
+    """With --force, one that is not there is no failure."""
     query = {"force": given["force"], "v": given["volumes"], "link": given["link"]}
 
     def one(name: str) -> None:
-        try:
-            session.delete(f"/containers/{name}", query=query)
-        except PyruncError as error:
-            if not (given["force"] and error.kind == NOT_FOUND):
-                raise
+        session.delete(f"/containers/{name}", query=query)
 
-    return for_each(given["words"], one)
+    return for_each(given["words"], one, forgiven=NOT_FOUND if given["force"] else "")
 
 
 _UPDATED = {

@@ -44,6 +44,12 @@ def test_what_is_no_port_is_refused(word):
         parse_published((word,))
 
 
+def test_which_of_two_ports_is_none():
+    for word, said in ("70000:80", "invalid hostPort: 70000"), ("80:x", "invalid containerPort: x"):
+        with pytest.raises(PyruncError, match=said):
+            parse_published((word,))
+
+
 def test_exposed_ports():
     assert set(parse_exposed(("80", "90-91/udp"))) == {"80/tcp", "90/udp", "91/udp"}
 
