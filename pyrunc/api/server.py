@@ -12,8 +12,11 @@ from __future__ import annotations
 import sys
 import threading
 from contextlib import contextmanager
+from fcntl import ioctl
 from selectors import EVENT_READ, DefaultSelector
-from socket import IPPROTO_TCP, SHUT_WR, TCP_NODELAY, socket, socketpair
+from socket import AF_UNIX, IPPROTO_TCP, SHUT_WR, TCP_NODELAY, socket, socketpair
+from termios import TIOCOUTQ
+from time import monotonic, sleep
 
 from pyrunc import __version__, jsonio, log
 from pyrunc.api import http1
@@ -42,6 +45,7 @@ _BACKLOG = 512
 _DRAIN_LIMIT_BYTES = 1 << 20
 _TLS_HANDSHAKE_SECONDS = 15.0
 _LINGER_SECONDS = 1.0
+_READING_SECONDS, _LOOK_AGAIN_SECONDS = 0.1, 0.0002
 
 _COMMON = (
     ("Api-Version", version_text(VERSION)),
@@ -244,6 +248,22 @@ def _plain(connection: socket, early: bytes) -> Iterator[int]:
         yield fd
 
 
+def _await_reading(connection: socket) -> None:
+    """Until the head of our answer has been taken: what comes together with it is lost to docker-py, which
+    reads the rest past the buffer that it has read the head into. Not for long: others may read when they
+    like."""
+    if connection.family != AF_UNIX:  # of TCP it is known when a peer has got something, not when it reads
+        return
+    until = monotonic() + _READING_SECONDS
+    while _unread(connection) and monotonic() < until:
+        sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _unread(connection: socket) -> int:
+    """Bytes (unix(7), SIOCOUTQ)."""
+    return int.from_bytes(ioctl(connection.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
 def _upgrade(wire: Wire, request: http1.Request, reply: Upgrade) -> None:
     """101, or for who didn't ask to be upgraded, 200 and then likewise raw bytes (docker-py's older way)."""
     try:
@@ -252,6 +272,7 @@ def _upgrade(wire: Wire, request: http1.Request, reply: Upgrade) -> None:
             wire.send(http1.encode_response(101, fields))
         else:
             wire.send(http1.encode_response(200, (("Content-Type", reply.content_type),)))
+        _await_reading(wire.socket)
         early, wire.buffered = wire.buffered, b""
         with _plain(wire.socket, early) as fd:
             try:

@@ -184,6 +184,9 @@ def test_exec(client):
     assert b"".join(container.exec_run(["sh", "-c", "echo 1; echo 2"], stream=True).output) == b"1\n2\n"
     assert container.exec_run("tty", tty=True).output == b"/dev/pts/0\r\n"
     assert container.exec_run("sleep 1000", detach=True).exit_code is None
+    for _ in range(20):  # an answer that comes at once comes whole
+        missing = container.exec_run("id", user="nosuch")
+        assert (missing.exit_code, b"unable to find user nosuch" in missing.output) == (126, True)
     missing = container.exec_run("no-such-program")
     assert missing.exit_code == 127 or b"not found" in missing.output
 
