@@ -14,8 +14,9 @@ Not for a process with threads: a fork of it is what becomes the container (use 
 from __future__ import annotations
 
 import posix
+from select import POLLIN, poll
 
-from pyrunc.errors import UNSUPPORTED, PyruncError
+from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
 from pyrunc.files import absolute
 from pyrunc.kernel.signals import parse_signal
 from pyrunc.kernel.spawn import Outcome, attend
@@ -56,6 +57,10 @@ class Container:
         self.id = id
         self.state_root = absolute(state_root)
         self._pid = self._pidfd = -1
+        self._code: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<Container {self.id}>"
 
     @classmethod
     def create(
@@ -103,15 +108,20 @@ class Container:
         """created, running, paused or stopped."""
         return str(self.state["status"])
 
-    def wait(self) -> int:
-        """Until it ends: its exit code. Only for one that this process has created."""
+    def wait(self, timeout_seconds: float | None = None) -> int:
+        """Until it ends: its exit code, again and again. Only for one that this process has created. Raises
+        TimeoutError when it takes longer than that."""
+        if self._code is not None:
+            return self._code
         if self._pidfd < 0:
             raise PyruncError(
                 UNSUPPORTED, "cannot wait for a container that another process has created", self.id
             )
-        _, status = posix.waitpid(self._pid, 0)
-        self._let_go()
-        return _code_of(status)
+        if timeout_seconds is not None and not _has_ended(self._pidfd, timeout_seconds):
+            raise TimeoutError(f"{self.id} has not ended within {timeout_seconds} s")
+        self._reap()
+        assert self._code is not None
+        return self._code
 
     def exec(
         self,
@@ -126,8 +136,10 @@ class Container:
     ) -> Execution:
         """Run a further process, feed it `input`, and collect what it says (64 KiB of each stream).
 
-        `user` is UID[:GID]. `options`: fields of runtime.exec.ExecRequest.
+        What has not ended after `timeout_seconds` is killed. `user` is UID[:GID]. `options`: fields of runtime.exec.ExecRequest.
         """
+        if isinstance(args, str):
+            raise PyruncError(INVALID, "args is one string", args, "a list of words is wanted")
         stdin, to_stdin = posix.pipe2(posix.O_CLOEXEC)
         from_stdout, stdout = posix.pipe2(posix.O_CLOEXEC)
         from_stderr, stderr = posix.pipe2(posix.O_CLOEXEC)
@@ -188,17 +200,24 @@ class Container:
     def delete(self, *, force: bool = False) -> None:
         delete(self.state_root, self.id, force=force)
         if self._pidfd >= 0:
-            posix.waitpid(self._pid, 0)
-            self._let_go()
+            self._reap()
 
-    def _let_go(self) -> None:
+    def _reap(self) -> None:
+        _, status = posix.waitpid(self._pid, 0)
         posix.close(self._pidfd)
         self._pid = self._pidfd = -1
+        self._code = _code_of(status)
 
 
 def _lend(*streams: int | None) -> Callable[[], tuple[tuple[int, int], ...]]:
     """Copies of the descriptors for the child, made when they are asked for; who asks closes them."""
     return lambda: tuple((number, posix.dup(fd)) for number, fd in enumerate(streams) if fd is not None)
+
+
+def _has_ended(pidfd: int, timeout_seconds: float) -> bool:
+    watched = poll()
+    watched.register(pidfd, POLLIN)
+    return bool(watched.poll(timeout_seconds * 1000))
 
 
 def _code_of(status: int) -> int:

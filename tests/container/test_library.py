@@ -39,7 +39,13 @@ with pyrunc.Container.create(bundle, name, state_root=state_root, stdout=writing
     said.append(len(container.processes()))
     container.update({"pids": {"limit": 77}})
     said.append(container.stats()["pids"]["limit"])
+    for call in (lambda: container.exec("ls"), lambda: container.wait(timeout_seconds=0.01)):
+        try:
+            call()
+        except (pyrunc.PyruncError, TimeoutError) as error:
+            said.append(type(error).__name__ + ": " + str(error))
     container.kill("TERM")
+    said.append(container.wait(timeout_seconds=30))
     said.append(container.wait())
     said.append(container.status)
 os.close(reading)
@@ -63,7 +69,8 @@ def test_a_life_from_python(runtime, bundle, work):
     assert json.loads(done.stdout) == [
         "created", "running", "hello\n", [3, "in", "b\n"], 137,
         'unable to start container process: exec: "nope": executable file not found in $PATH',
-        "paused", 2, 77, 9, "stopped", "not found", 0,
+        "paused", 2, 77, "PyruncError: args is one string: ls: a list of words is wanted",
+        f"TimeoutError: {bundle.id} has not ended within 0.01 s", 9, 9, "stopped", "not found", 0,
     ]  # fmt: skip
 
 
