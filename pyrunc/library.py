@@ -136,7 +136,8 @@ class Container:
     ) -> Execution:
         """Run a further process, feed it `input`, and collect what it says (64 KiB of each stream).
 
-        What has not ended after `timeout_seconds` is killed. `user` is UID[:GID]. `options`: fields of runtime.exec.ExecRequest.
+        What has not ended after `timeout_seconds` is killed. `user` is UID[:GID]. `options`: fields of
+        runtime.exec.ExecRequest.
         """
         if isinstance(args, str):
             raise PyruncError(INVALID, "args is one string", args, "a list of words is wanted")
