@@ -9,7 +9,6 @@ from time import monotonic
 from pyrunc.kernel import signals, syscall
 from pyrunc.kernel.const import CLOSE_RANGE_CLOEXEC, F_DUPFD_CLOEXEC
 from pyrunc.record import Record
-from pyrunc.waiting import Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def run_program(
     try:
         for fd in (stdin, stdout, stderr, fail):
             posix.close(fd)
-        yield Wait(failed, POLLIN)
+        yield failed, POLLIN, None
         code = posix.read(failed, 4)
         if code:
             posix.waitpid(pid, 0)
@@ -118,7 +117,8 @@ def attend(
         posix.set_blocking(to_stdin, False)
         watch.register(to_stdin, EPOLLOUT)
         while not ended:
-            yield Wait(watch.fileno(), POLLIN, deadline)
+            left_seconds = None if deadline is None else max(0.0, deadline - monotonic())
+            yield watch.fileno(), POLLIN, left_seconds
             ready = watch.poll(0)
             if not ready and deadline is not None and monotonic() >= deadline:
                 timed_out, deadline = True, None

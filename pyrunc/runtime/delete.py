@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posix
 from select import POLLIN
-from time import monotonic
 
 from pyrunc import log
 from pyrunc.errors import INTERNAL, NOT_FOUND, PyruncError, doing
@@ -14,7 +13,7 @@ from pyrunc.linux.cgroups.remove import remove as remove_cgroups
 from pyrunc.runtime import store
 from pyrunc.runtime.lifecycle import STOPPED, require
 from pyrunc.runtime.state import cgroup_tools, status_of
-from pyrunc.waiting import Wait, finish
+from pyrunc.waiting import finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def ending(state: store.State) -> Work[None]:
                 cgroup_tools("processes").kill_all(state.cgroup_paths, _SIGKILL)
             if is_frozen(state.cgroup_paths):
                 cgroup_tools("freezer").thaw(state.cgroup_paths)
-            yield Wait(pidfd, POLLIN, monotonic() + _LONGEST_WAIT_SECONDS)
+            yield pidfd, POLLIN, _LONGEST_WAIT_SECONDS
             if is_alive(state.pid, state.start_time):
                 raise PyruncError(INTERNAL, "container init still running", state.id)
     except ProcessLookupError:

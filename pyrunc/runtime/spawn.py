@@ -24,7 +24,6 @@ from pyrunc.linux.hooks import describe_failure, run_hooks
 from pyrunc.plan import ops
 from pyrunc.plan.launch import Launch
 from pyrunc.plan.stub import STEP_EXECVE, STEP_SECCOMP, find_call
-from pyrunc.waiting import Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -233,7 +232,7 @@ def attend(born: Born, host: Host) -> Work[None]:
 def _await(born: Born, point: str) -> Work[None]:
     """A frame, or the end of the child, which it may meet without a word (the OOM killer)."""
     if not born.early:
-        yield Wait(born.channel, POLLIN)
+        yield born.channel, POLLIN, None
     frame = _receive(born)
     if frame != channel.POINTS[point]:
         raise_failure(born.launch, frame)
@@ -258,7 +257,7 @@ def _tell(born: Born, point: str, host: Host) -> None:
 def await_exec(born: Born) -> Work[None]:
     """Without a fifo: the channel closes when the program is executed. Raises PyruncError if it isn't."""
     if not born.early:
-        yield Wait(born.channel, POLLIN)
+        yield born.channel, POLLIN, None
     frame = _receive(born)
     if frame:
         raise_failure(born.launch, frame)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import posix
 from errno import ENXIO
 
-from pyrunc.child.channel import decode_failure
 from pyrunc.errors import INTERNAL, PyruncError, doing
 from pyrunc.runtime import store
 from pyrunc.runtime.lifecycle import require
 from pyrunc.runtime.state import status_of
-from pyrunc.waiting import Wait, finish
+from pyrunc.waiting import finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,18 +73,10 @@ def _release(state_root: str, state: store.State) -> Work[None]:
         posix.write(to_stub, b"\0")
         posix.close(to_stub)
         try:
-            yield Wait(from_stub, 0)
+            yield from_stub, 0, None
             left = posix.read(from_stub, 64)
         finally:
             posix.close(from_stub)
     if left:
-        _raise(state, left)
-
-
-def _raise(state: store.State, left: bytes) -> None:
-    """Our own byte is still there when the stub died before it read."""
-    failure = decode_failure(left.lstrip(b"\0"))
-    if failure is None:
-        raise PyruncError(INTERNAL, "container process is already dead", state.id)
-    describe: Any = __import__("pyrunc.runtime.failure", fromlist=("",))
-    raise describe.late_failure(state.program, failure[1], failure[2])
+        failures: Any = __import__("pyrunc.runtime.failure", fromlist=("",))
+        raise failures.late_failure(state.id, state.program, left)

@@ -17,7 +17,7 @@ from pyrunc.shim.loop import Loop
 from pyrunc.shim.oci_runtime import KEPT, Door, Outcome, RuntimeSettings, keep_only, prepare
 from pyrunc.shim.reaper import Child, Reaper
 from pyrunc.shim.server import Server
-from pyrunc.waiting import Wait, finish
+from pyrunc.waiting import finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def launching(directory: str, wanted: settings.Settings) -> Work[None]:
     posix.close(pidfd)
     posix.waitpid(middle, 0)
     try:
-        yield Wait(reading, POLLIN)
+        yield reading, POLLIN, None
         answer = read_all(reading)  # it says all at once, and closes
     finally:
         posix.close(reading)

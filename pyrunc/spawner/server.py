@@ -34,21 +34,20 @@ from pyrunc.shim import main as shim
 from pyrunc.shim.loop import Loop, Timer
 from pyrunc.shim.oci_runtime import preload
 from pyrunc.spawner import protocol
-from pyrunc.waiting import Wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
-    from pyrunc.waiting import Work
+    from pyrunc.waiting import Wait, Work
 
     Answer: TypeAlias = tuple[dict[str, Any], tuple[int, ...]]
 
 _STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
 _DESCRIPTORS = {*_STREAMS, "console", "connection"}
 _ENDING = tuple(signals.NUMBERS[name] for name in ("HUP", "INT", "TERM"))
-_ANOTHERS_END = Wait(-1, 0)  # some other task's
+_ANOTHERS_END = (-1, 0, None)  # some other task's
 
 
 class Call:
@@ -194,11 +193,11 @@ class Server:
         if wait is _ANOTHERS_END:
             self.held_up.append(task)
             return
+        task.watched, events, seconds = wait
         self.waiting.add(task)
-        task.watched = wait.fd
-        self.loop.watch(wait.fd, wait.events, lambda _events: self._resume(task))
-        left = wait.seconds_left()
-        task.timer = None if left is None else self.loop.after(left, lambda: self._resume(task))
+        self.loop.watch(task.watched, events, lambda _events: self._resume(task))
+        if seconds is not None:
+            task.timer = self.loop.after(seconds, lambda: self._resume(task))
 
     def _resume(self, task: Task) -> None:
         self._calm(task)

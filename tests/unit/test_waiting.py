@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from pyrunc.waiting import Wait, finish
+from pyrunc.waiting import finish
 
 
-def taken(fd, deadline=None):
-    yield Wait(fd, select.POLLIN, deadline)
+def taken(fd, seconds=None):
+    yield fd, select.POLLIN, seconds
     return os.read(fd, 10)
 
 
@@ -32,24 +32,19 @@ def test_it_returns_what_the_work_returns(pipe):
 
 def test_what_the_work_raises_is_raised():
     def fail():
-        yield Wait(0, 0, 0.0)
+        yield 0, 0, 0.0
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
         finish(fail())
 
 
-def test_a_wait_ends_at_its_deadline(pipe):
+def test_a_wait_ends_with_its_time(pipe):
     os.set_blocking(pipe[0], False)
     begin = time.monotonic()
     with pytest.raises(BlockingIOError):
-        finish(taken(pipe[0], begin + 0.05))
+        finish(taken(pipe[0], 0.05))
     assert 0.05 <= time.monotonic() - begin < 10
-
-
-def test_a_deadline_that_is_over_has_no_seconds_left():
-    assert Wait(0, 0, time.monotonic() - 5).seconds_left() == 0
-    assert Wait(0, 0).seconds_left() is None
 
 
 def test_what_a_signal_raises_meanwhile_lets_the_work_undo(pipe):
@@ -57,7 +52,7 @@ def test_what_a_signal_raises_meanwhile_lets_the_work_undo(pipe):
 
     def waiting():
         try:
-            yield Wait(pipe[0], select.POLLIN)
+            yield pipe[0], select.POLLIN, None
         finally:
             undone.append(True)
 
