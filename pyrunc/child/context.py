@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import posix
+from errno import EBADF
+from stat import S_ISCHR
 
 from pyrunc.kernel import syscall
 
+_NULL = posix.makedev(1, 3)
+
 
 class Child:
-    """`saved`: descriptors by the names that the plan gives them; `mounted`: trees by where we put them.
+    """`saved`: descriptors by the names that the plan gives them; `mounted`: trees by where we put them;
+    `place`: a directory of the container that is held for what comes next in it (rootfs._hold), by its name;
+    `ordinary`: filesystems that aren't procfs, by device; `nulls`: standard streams that lead to nothing.
     `preserved`: where our parent has business with others, too, how many descriptors beyond the streams the
     program gets; else -1, and all that is open is for us."""
-
-    __slots__ = ("channel", "fifo", "mounted", "payload", "preserved", "root", "saved", "stub")
 
     def __init__(
         self, saved: dict[str, int], channel: int, stub: int, fifo: int, preserved: int = -1
@@ -23,6 +27,10 @@ class Child:
         self.stub = stub
         self.fifo = fifo
         self.root = -1
+        self.root_is = (0, 0)  # its device and inode
+        self.place, self.place_fd = "", -1
+        self.ordinary: set[int] = set()
+        self.nulls: list[int] = []
         self.mounted: dict[str, int] = {}
         self.payload = b""  # what came with the last sync point: the state, for hooks
 
@@ -45,3 +53,14 @@ def write_file(name: str, text: str, directory: int | None = None) -> None:
     fd = posix.open(name, posix.O_WRONLY | posix.O_CLOEXEC, dir_fd=directory)
     posix.write(fd, text.encode("utf-8", "surrogateescape"))
     posix.close(fd)
+
+
+def is_null(fd: int) -> bool:
+    """The null device, by what it is. A stream may have been closed by the caller."""
+    try:
+        found = posix.fstat(fd)
+    except OSError as error:
+        if error.errno != EBADF:
+            raise
+        return False
+    return S_ISCHR(found.st_mode) and found.st_rdev == _NULL

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import posix
-from errno import EACCES, EBADF, EINVAL, ENOENT, ENOSYS, ENOTDIR, EPERM, EROFS
-from stat import S_ISCHR, S_ISREG
+from errno import EACCES, EBADF, EINVAL, ENOENT, ENOSYS, EPERM, EROFS
+from stat import S_ISREG
 
 from pyrunc.child import channel
-from pyrunc.child.context import Child, write_file
+from pyrunc.child.context import Child, is_null, write_file
 from pyrunc.kernel import const as c
 from pyrunc.kernel import fds, mounts, signals, spawn, syscall
 from pyrunc.plan import ops
 from pyrunc.waiting import finish
 
-_NULL = posix.makedev(1, 3)
 _PASSWD_BYTES = 1 << 20
 _EVERY_CPU = b"\xff" * 1024  # 8192, the most that a kernel can be built for
 _SEARCHABLE_KEYRING = 0x3F1B0000  # possessor all; user view, read, search, link: exec joins by name
@@ -126,23 +125,21 @@ def run_hooks(op: ops.RunHooks, child: Child) -> None:
     """createContainer hooks: our namespaces, but names are the host's still, for we have not pivoted. The
     state came with the last sync point."""
     for number, hook in enumerate(op.hooks):
-        env = None if hook.env is None else dict(_pairs(hook.env))
+        env = None if hook.env is None else dict(_split(entry) for entry in hook.env)
         outcome = finish(
             spawn.run_program(hook.path, hook.args or (hook.path,), env, child.payload, hook.timeout_seconds)
         )
         if outcome.status or outcome.timed_out:
             words = (outcome.errors or outcome.output).strip()[-2000:]
-            frame = channel.encode_hook_failure(number, outcome.status, outcome.timed_out, words)
-            fds.send(child.channel, frame)
+            fds.send(
+                child.channel, channel.encode_hook_failure(number, outcome.status, outcome.timed_out, words)
+            )
             posix._exit(1)
 
 
-def _pairs(env: tuple[str, ...]) -> list[tuple[bytes, bytes]]:
-    found = []
-    for entry in env:
-        name, _, value = entry.encode("utf-8", "surrogateescape").partition(b"=")
-        found.append((name, value))
-    return found
+def _split(entry: str) -> tuple[bytes, bytes]:
+    name, _, value = entry.encode("utf-8", "surrogateescape").partition(b"=")
+    return name, value
 
 
 def set_umask(op: ops.SetUmask, _child: Child) -> None:
@@ -166,16 +163,16 @@ def take_stdio(_op: ops.TakeStdio, child: Child) -> None:
             posix.dup2(fd, stream)
 
 
-def reopen_null(_op: ops.ReopenNull, _child: Child) -> None:
+def reopen_null(_op: ops.ReopenNull, child: Child) -> None:
     """/proc/self/fd/0 should not lead to a file of the host. What the image calls /dev/null must be it."""
-    wanted = [stream for stream in (0, 1, 2) if _is_null(stream)]
+    wanted = child.nulls = [stream for stream in (0, 1, 2) if is_null(stream)]
     if not wanted:
         return
     try:
         fd = posix.open("/dev/null", posix.O_RDWR | posix.O_NONBLOCK | posix.O_NOFOLLOW | posix.O_CLOEXEC)
     except FileNotFoundError:
         return
-    if not _is_null(fd):
+    if not is_null(fd):
         raise OSError(ops.NOT_A_DEVICE, "open", "/dev/null")
     posix.set_blocking(fd, True)
     for stream in wanted:
@@ -183,23 +180,13 @@ def reopen_null(_op: ops.ReopenNull, _child: Child) -> None:
     posix.close(fd)
 
 
-def _is_null(fd: int) -> bool:
-    try:
-        found = posix.fstat(fd)
-    except OSError as error:
-        if error.errno != EBADF:  # closed by the caller
-            raise
-        return False
-    return S_ISCHR(found.st_mode) and found.st_rdev == _NULL
-
-
-def own_stdio(op: ops.OwnStdio, _child: Child) -> None:
+def own_stdio(op: ops.OwnStdio, child: Child) -> None:
     """Only the owner may open a pipe again by /dev/stderr. The null device is everybody's; what can't be
     given away (another user namespace's, a read-only file) still works as it is open."""
-    for stream in (0, 1, 2):
+    for stream in {0, 1, 2}.difference(child.nulls):
         try:
             found = posix.fstat(stream)
-            if found.st_uid != op.uid and not (S_ISCHR(found.st_mode) and found.st_rdev == _NULL):
+            if found.st_uid != op.uid:
                 posix.fchown(stream, op.uid, found.st_gid)
         except OSError as error:
             if error.errno not in (EPERM, EROFS, EINVAL, EBADF):  # the last: closed by the caller
@@ -243,16 +230,13 @@ def find_program(op: ops.FindProgram, child: Child) -> None:
                 if not S_ISREG(posix.stat(candidate).st_mode):
                     raise OSError(EACCES, "stat", candidate)
                 syscall.faccessat2(c.AT_FDCWD, candidate, posix.X_OK, c.AT_EACCESS)
-            except OSError as error:
-                if error.errno not in (EACCES, EPERM, ENOENT, ENOTDIR):
-                    raise
-                if error.errno in (EACCES, EPERM):
-                    refused = EACCES
-                elif len(op.candidates) == 1:
-                    missing = error.errno
-                continue
-            posix.pwrite(child.stub, address.to_bytes(8, "little"), op.slot)
-            return
+            except PermissionError:
+                refused = EACCES
+            except (FileNotFoundError, NotADirectoryError) as error:
+                missing = (error.errno or ENOENT) if len(op.candidates) == 1 else ENOENT
+            else:
+                posix.pwrite(child.stub, address.to_bytes(8, "little"), op.slot)
+                return
     finally:
         if op.as_user:
             syscall.set_filesystem_ids(0, 0)
@@ -269,10 +253,9 @@ def fill_home(op: ops.FillHome, child: Child) -> None:
     if fd >= 0:
         text = posix.read(fd, _PASSWD_BYTES) if S_ISREG(posix.fstat(fd).st_mode) else b""
         posix.close(fd)
-        wanted = b"%d" % op.uid
         for line in text.split(b"\n"):
             fields = line.split(b":")
-            if len(fields) > 5 and fields[2] == wanted:
+            if len(fields) > 5 and fields[2] == b"%d" % op.uid:
                 home = fields[5] or b"/"
                 break
     entry = b"HOME=" + home

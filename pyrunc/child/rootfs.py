@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import posix
 from errno import EBUSY, EINVAL, ELOOP, ENOTDIR, EPERM
-from stat import S_IFMT, S_IMODE, S_ISCHR, S_ISDIR, S_ISLNK
+from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISLNK
 
-from pyrunc.child.context import Child, write_file
+from pyrunc.child.context import Child, is_null, write_file
 from pyrunc.kernel import const as c
 from pyrunc.kernel import fds, mounts, paths, syscall, trees
 from pyrunc.plan import ops
 
-_NULL = posix.makedev(1, 3)
+_MASK = "mask"
 _TINY = "nr_blocks=1,nr_inodes=1"
 
 
@@ -62,7 +62,8 @@ def attach_root(op: ops.AttachRoot, child: Child) -> None:
     syscall.move_mount(tree, place)
     syscall.mount_setattr(tree, recursive=False, propagation=op.propagation)
     posix.close(place)
-    child.root = tree
+    found = posix.stat(tree)
+    child.root, child.root_is = tree, (found.st_dev, found.st_ino)
 
 
 def mount_filesystem(op: ops.MountFilesystem, child: Child) -> None:
@@ -113,6 +114,14 @@ def copy_up(op: ops.CopyUp, child: Child) -> None:
 
 def _open_directory(child: Child, path: str, strict: bool) -> tuple[int, bool]:
     """The directory `path` (O_PATH), made if missing, and whether it was. `strict`: no symlink on the way."""
+    directory, _, name = path.strip("/").rpartition("/")
+    if directory and name not in (".", "..") and not strict:
+        try:
+            return _open_in_place(child, directory, name)
+        except OSError as error:
+            if error.errno not in (ELOOP, ENOTDIR):  # a symlink: where it leads is for the kernel to say
+                raise
+    _let_go(child)
     resolve = c.RESOLVE_IN_ROOT | (c.RESOLVE_NO_SYMLINKS if strict else c.RESOLVE_NO_MAGICLINKS)
     try:
         return syscall.openat2(child.root, path, c.O_PATH | posix.O_DIRECTORY, resolve), False
@@ -124,14 +133,47 @@ def _open_directory(child: Child, path: str, strict: bool) -> tuple[int, bool]:
         raise
 
 
+def _open_in_place(child: Child, directory: str, name: str) -> tuple[int, bool]:
+    """As _open_directory, for a single name that is no symlink. Most are new (below /dev, /sys/fs/cgroup), so
+    they are made before they are looked for; that it is there is what mkdir says first of all."""
+    parent = _hold(child, directory)
+    try:
+        posix.mkdir(name, 0o755, dir_fd=parent)
+        is_new = True
+    except FileExistsError:
+        is_new = False
+    resolve = c.RESOLVE_BENEATH | c.RESOLVE_NO_SYMLINKS
+    return syscall.openat2(parent, name, c.O_PATH | posix.O_DIRECTORY, resolve), is_new
+
+
+def _hold(child: Child, directory: str) -> int:
+    """The directory, opened inside the root and made if missing, for as long as its name means the same. A
+    mount may change that, unless it is on a name in the directory itself: all others let go of it. So each
+    node, link and mount of /dev is made relative to one descriptor, and the way there is walked once."""
+    if child.place != directory:
+        _let_go(child)
+        child.place_fd = paths.make_directories(child.root, directory)
+        child.place = directory
+    return child.place_fd
+
+
+def _let_go(child: Child) -> None:
+    if child.place:
+        posix.close(child.place_fd)
+        child.place, child.place_fd = "", -1
+
+
 def _refuse_bad_target(child: Child, target: int, may_cover_proc: bool) -> None:
     """Nothing is mounted over the root itself, nor over what procfs shows (CVE-2019-16884): by what the
-    target *is*, since a name may lead anywhere inside."""
-    here, root = posix.stat(target), posix.stat(child.root)
-    if (here.st_dev, here.st_ino) == (root.st_dev, root.st_ino):
+    target *is*, since a name may lead anywhere inside. A device number is one filesystem's as long as that
+    is mounted, and what our namespace has mounted stays so: each is asked once for what it is."""
+    here = posix.stat(target)
+    if (here.st_dev, here.st_ino) == child.root_is:
         raise OSError(EBUSY, "mount")
-    if not may_cover_proc and syscall.filesystem_magic(target) == c.PROC_SUPER_MAGIC:
-        raise OSError(ops.INSIDE_PROC, "mount")
+    if not may_cover_proc and here.st_dev not in child.ordinary:
+        if syscall.filesystem_magic(target) == c.PROC_SUPER_MAGIC:
+            raise OSError(ops.INSIDE_PROC, "mount")
+        child.ordinary.add(here.st_dev)
 
 
 def move_mount(op: ops.MoveMount, child: Child) -> None:
@@ -145,7 +187,7 @@ def move_mount(op: ops.MoveMount, child: Child) -> None:
         _make_link(child, op.target, posix.readlink("", dir_fd=tree))
         return
     if S_ISDIR(kind):
-        target = paths.make_directories(child.root, op.target)
+        target, _ = _open_directory(child, op.target, False)
     else:
         target = paths.make_file(child.root, op.target, follow=op.follow)
         if S_ISDIR(posix.stat(target).st_mode):
@@ -181,7 +223,7 @@ def make_device(op: ops.MakeDevice, child: Child) -> None:
     """/dev of an image may be a symlink: the node is made relative to the descriptor of what that means
     inside the root (CVE-2026-41579)."""
     directory, name = paths.split(op.path)
-    parent = paths.make_directories(child.root, directory)
+    parent = _hold(child, directory)
     try:
         posix.mknod(name, op.mode, op.device, dir_fd=parent)
     except FileExistsError:
@@ -190,7 +232,6 @@ def make_device(op: ops.MakeDevice, child: Child) -> None:
             raise OSError(ops.WRONG_NODE, "mknod", op.path) from None
     if op.uid or op.gid:
         posix.chown(name, op.uid, op.gid, dir_fd=parent, follow_symlinks=False)
-    posix.close(parent)
 
 
 def make_symlink(op: ops.MakeSymlink, child: Child) -> None:
@@ -200,7 +241,7 @@ def make_symlink(op: ops.MakeSymlink, child: Child) -> None:
 
 def _make_link(child: Child, path: str, target: str, replace: bool = False) -> None:
     directory, name = paths.split(path)
-    parent = paths.make_directories(child.root, directory)
+    parent = _hold(child, directory)
     if replace:
         try:
             posix.unlink(name, dir_fd=parent)
@@ -210,15 +251,13 @@ def _make_link(child: Child, path: str, target: str, replace: bool = False) -> N
         posix.symlink(target, name, dir_fd=parent)
     except FileExistsError:
         pass
-    posix.close(parent)
 
 
 def open_console(op: ops.OpenConsole, child: Child) -> None:
     """The pty is born in the container's devpts; its other end is had from the kernel (TIOCGPTPEER), never by
     the name /dev/pts/N, which the image could have made (CVE-2025-52565). After setsid, so that it can
     become our controlling terminal."""
-    flags = posix.O_RDWR | posix.O_NOCTTY
-    master = paths.open_inside(child.root, "/dev/pts/ptmx", flags)
+    master = paths.open_inside(child.root, "/dev/pts/ptmx", posix.O_RDWR | posix.O_NOCTTY)
     if syscall.filesystem_magic(master) != c.DEVPTS_SUPER_MAGIC:
         raise OSError(ops.NOT_A_DEVICE, "open", "/dev/pts/ptmx")
     _use_console(op, child, master)
@@ -256,6 +295,7 @@ def write_sysctl(op: ops.WriteSysctl, _child: Child) -> None:
 def readonly_path(op: ops.ReadonlyPath, child: Child) -> None:
     """A clone of the mount from there on, read-only with all below, on top of itself, by descriptor: there is
     no moment at which another object could take the place (GHSA-3q8j-pf29-vwv8)."""
+    _let_go(child)
     try:
         target = paths.open_inside(child.root, op.path)
     except (FileNotFoundError, NotADirectoryError):
@@ -270,6 +310,7 @@ def readonly_path(op: ops.ReadonlyPath, child: Child) -> None:
 def mask_path(op: ops.MaskPath, child: Child) -> None:
     """Files get the host's /dev/null, known by its number and not by its name in the image
     (CVE-2025-31133); directories an empty tmpfs."""
+    _let_go(child)
     try:
         target = paths.open_inside(child.root, op.path)
     except (FileNotFoundError, NotADirectoryError):
@@ -277,14 +318,13 @@ def mask_path(op: ops.MaskPath, child: Child) -> None:
     if S_ISDIR(posix.stat(target).st_mode):
         syscall.mount("tmpfs", paths.fd_path(target), "tmpfs", c.MS_RDONLY, _TINY + op.context)
     else:
-        null = posix.open("/dev/null", c.O_PATH | posix.O_CLOEXEC)
-        found = posix.stat(null)
-        if not S_ISCHR(found.st_mode) or found.st_rdev != _NULL:
-            raise OSError(ops.NOT_A_DEVICE, "open", "/dev/null")
-        tree = syscall.open_tree(null, b"", c.AT_EMPTY_PATH | c.OPEN_TREE_CLONE)
+        if _MASK not in child.saved:  # once for all
+            child.saved[_MASK] = posix.open("/dev/null", c.O_PATH | posix.O_CLOEXEC)
+            if not is_null(child.saved[_MASK]):
+                raise OSError(ops.NOT_A_DEVICE, "open", "/dev/null")
+        tree = syscall.open_tree(child.saved[_MASK], b"", c.AT_EMPTY_PATH | c.OPEN_TREE_CLONE)
         syscall.move_mount(tree, target)
         posix.close(tree)
-        posix.close(null)
     posix.close(target)
 
 

@@ -205,14 +205,8 @@ def filesystem_magic(fd: int) -> int:
 
 def mount(source: str, target: str, fstype: str, flags: int, data: str) -> None:
     """mount(2)"""
-    call(
-        "mount",
-        path_bytes(source) if source else None,
-        path_bytes(target),
-        path_bytes(fstype) if fstype else None,
-        flags,
-        path_bytes(data) if data else None,
-    )
+    given = [path_bytes(text) if text else None for text in (source, fstype, data)]
+    call("mount", given[0], path_bytes(target), given[1], flags, given[2])
 
 
 def umount2(target: str, flags: int) -> None:
@@ -237,17 +231,12 @@ def move_mount(from_fd: int, to_fd: int) -> None:
 
 
 def mount_setattr(
-    fd: int,
-    *,
-    recursive: bool,
-    attr_set: int = 0,
-    attr_clear: int = 0,
-    propagation: int = 0,
-    userns_fd: int = 0,
+    fd: int, *, recursive: bool, attr_set: int = 0, attr_clear: int = 0, propagation: int = 0, userns: int = 0
 ) -> None:
-    """mount_setattr(2), Linux 5.12, on the mount that `fd` holds; `recursive`: and all below it."""
-    words = (attr_set, attr_clear, propagation, userns_fd)
-    data = b"".join(word.to_bytes(8, "little") for word in words)
+    """mount_setattr(2), Linux 5.12, on the mount that `fd` holds; `recursive`: and all below it;
+    `userns`: the descriptor of a user namespace."""
+    data = attr_set.to_bytes(8, "little") + attr_clear.to_bytes(8, "little")
+    data += propagation.to_bytes(8, "little") + userns.to_bytes(8, "little")
     flags = const.AT_EMPTY_PATH | (const.AT_RECURSIVE if recursive else 0)
     call("mount_setattr", fd, b"\0", flags, data, len(data))
 

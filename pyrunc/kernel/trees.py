@@ -73,5 +73,4 @@ def _copy_special(source: int, target: int, name: str, found: stat_result) -> No
     else:
         posix.mknod(name, found.st_mode, found.st_rdev, dir_fd=target)
     posix.chown(name, found.st_uid, found.st_gid, dir_fd=target, follow_symlinks=False)
-    times = (found.st_atime_ns, found.st_mtime_ns)
-    posix.utime(name, ns=times, dir_fd=target, follow_symlinks=False)
+    posix.utime(name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=target, follow_symlinks=False)

@@ -97,7 +97,7 @@ def _map_tree(op: ops.MapTree, host: Host) -> None:
             host.saved[op.takes],
             recursive=op.recursive,
             attr_set=c.MOUNT_ATTR_IDMAP,
-            userns_fd=host.saved[name],
+            userns=host.saved[name],
         )
     except OSError as error:
         if error.errno != EINVAL:

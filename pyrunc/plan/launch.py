@@ -318,7 +318,7 @@ def _root_steps(
         ),
         *mounts.mount,
         *parts.devices.make,
-        *((MakeDirectory(path=process.cwd, origin="/process/cwd"),) if process is not None else ()),
+        *_working_directory(process),
         *_hook_steps(config),
         *console,
         *parts.restrict,
@@ -327,6 +327,13 @@ def _root_steps(
         enter,
         *((SetPropagation(target="/", flags=after, origin="/linux/rootfsPropagation"),) if after else ()),
     )
+
+
+def _working_directory(process: Process | None) -> tuple[Op, ...]:
+    """Made if it is missing, as runc does; the root is there."""
+    if process is None or process.cwd == "/":
+        return ()
+    return (MakeDirectory(path=process.cwd, origin="/process/cwd"),)
 
 
 def _path_steps(linux: Linux, label: str) -> tuple[Op, ...]:

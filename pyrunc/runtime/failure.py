@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pyrunc.child.channel import decode_failure
 from pyrunc.errors import INTERNAL, PyruncError
 from pyrunc.plan.stub import STEP_EXECVE
+from pyrunc.runtime.frames import decode_failure
 from pyrunc.runtime.spawn import describe_execve
 
 

@@ -24,6 +24,7 @@ from pyrunc.linux.hooks import describe_failure, run_hooks
 from pyrunc.plan import ops
 from pyrunc.plan.launch import Launch
 from pyrunc.plan.stub import STEP_EXECVE, STEP_SECCOMP, find_call
+from pyrunc.runtime import frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -179,10 +180,10 @@ def _clone_through_stage(born: Born, child: Child, cgroup_fd: int) -> None:
         _be_stage(launch, child, cgroup_fd)
     posix.close(middle_fd)
     said = [_receive(born)]
-    while said[-1] and channel.decode_pid(said[-1]) is None and not _is_from_stage(said[-1]):
+    while said[-1] and frames.decode_pid(said[-1]) is None and not _is_from_stage(said[-1]):
         said.append(_receive(born))  # the child, which has overtaken the stage
     posix.waitpid(middle, 0)
-    pid = channel.decode_pid(said[-1])
+    pid = frames.decode_pid(said[-1])
     if pid is None:
         raise_failure(launch, said[0])
     born.early = said[:-1]
@@ -191,7 +192,7 @@ def _clone_through_stage(born: Born, child: Child, cgroup_fd: int) -> None:
 
 
 def _is_from_stage(frame: bytes) -> bool:
-    failure = channel.decode_failure(frame)
+    failure = frames.decode_failure(frame)
     return failure is not None and failure[0] == channel.STEP_FAILED and failure[1] >= _STAGE
 
 
@@ -275,12 +276,12 @@ def _receive(born: Born) -> bytes:
 
 def raise_failure(launch: Launch, frame: bytes) -> NoReturn:
     """Turn what the child said, or its silence, into the error that a person reads."""
-    hook = channel.decode_hook_failure(frame)
+    hook = frames.decode_hook_failure(frame)
     if hook is not None:
         number, status, timed_out, words = hook
         outcome = Outcome(status=status, output=b"", errors=words, timed_out=timed_out)
         raise describe_failure("createContainer", number, outcome, None).prefixed(_DURING_INIT)
-    failure = channel.decode_failure(frame)
+    failure = frames.decode_failure(frame)
     if failure is None:
         raise PyruncError(
             INTERNAL,

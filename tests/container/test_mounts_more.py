@@ -544,3 +544,39 @@ def test_without_a_mount_namespace_nothing_is_mounted_and_it_is_said(runtime, un
     done = runtime.run(unmounted, "true").ok()
     assert "no mount namespace" in done.stderr
     assert Path("/proc/self/mountinfo").read_text() == before
+
+
+# -- order -----------------------------------------------------------------------------------------------
+
+
+def _tmpfs(*destinations):
+    return [{"destination": place, "type": "tmpfs", "source": place[1:]} for place in destinations]
+
+
+@pytest.mark.parametrize("above", ["/a", "/link", "/a/b/../../a"])
+def test_a_mount_over_the_directory_of_others_hides_those_before_it_alone(runtime, bundle, above):
+    """The directory is held open for one after the other, and has to be let go of."""
+    (bundle.rootfs / "a").mkdir()
+    (bundle.rootfs / "link").symlink_to("a")
+    bundle.config["mounts"] += _tmpfs("/a/b", "/a/c", above, "/a/d", "/a/b/e")
+
+    done = runtime.run(bundle, "sh", "-c", "echo /a/*; cat /proc/self/mountinfo")
+
+    assert done.returncode == 0, done.stderr
+    seen, _, mountinfo = done.stdout.partition("\n")
+    assert seen == "/a/b /a/d"
+    assert mount_at(mountinfo, "/a/d") and mount_at(mountinfo, "/a/b/e")
+
+
+def test_mounts_through_two_names_of_a_directory(runtime, bundle):
+    (bundle.rootfs / "a").mkdir()
+    (bundle.rootfs / "link").symlink_to("a")
+    (bundle.rootfs / "a/inner").symlink_to("/a/b")
+    bundle.config["mounts"] += _tmpfs("/a/b", "/link/c", "/a/inner", "/link/b/d", "/a/e")
+
+    done = runtime.run(bundle, "sh", "-c", "echo /a/* /a/b/*; cat /proc/self/mountinfo")
+
+    assert done.returncode == 0, done.stderr
+    seen, _, mountinfo = done.stdout.partition("\n")
+    assert seen == "/a/b /a/c /a/e /a/inner /a/b/d"
+    assert [mount_at(mountinfo, place) for place in ("/a/b", "/a/c", "/a/b/d", "/a/e")]

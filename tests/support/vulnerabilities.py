@@ -115,7 +115,7 @@ ROWS = (
         proof=(
             Edit(
                 module="child/rootfs.py",
-                old="    if not may_cover_proc and syscall.filesystem_magic(target) == c.PROC_SUPER_MAGIC:\n",
+                old="    if not may_cover_proc and here.st_dev not in child.ordinary:\n",
                 new="    if False:\n",
             ),
         ),
@@ -286,11 +286,10 @@ ROWS = (
         proof=(
             Edit(
                 module="child/rootfs.py",
-                old='        null = posix.open("/dev/null", c.O_PATH | posix.O_CLOEXEC)\n'
-                "        found = posix.stat(null)\n"
-                "        if not S_ISCHR(found.st_mode) or found.st_rdev != _NULL:\n"
-                '            raise OSError(ops.NOT_A_DEVICE, "open", "/dev/null")\n',
-                new='        null = paths.open_inside(child.root, "/dev/null")\n',
+                old='posix.open("/dev/null", c.O_PATH | posix.O_CLOEXEC)\n'
+                "            if not is_null(child.saved[_MASK]):\n"
+                '                raise OSError(ops.NOT_A_DEVICE, "open", "/dev/null")\n',
+                new='paths.open_inside(child.root, "/dev/null")\n',
             ),
         ),
     ),
