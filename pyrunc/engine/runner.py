@@ -301,5 +301,4 @@ _ACTIONS = {
     "stop": "stop",
     "oom": "oom",
     "detach": "detach",
-    "update": "update",
 }

@@ -38,7 +38,8 @@ class Remote:
             credentials = options.credentials if not endpoint.is_mirror else None
             if credentials is None:
                 credentials = find_credentials(endpoint.registry, options.config_file)
-            self._repositories.append(Repository(endpoint, reference.path, credentials))
+            shown = reference.familiar_repository
+            self._repositories.append(Repository(endpoint, reference.path, credentials, shown=shown))
         self._connected: list[Repository] = []
         self._lock = threading.Lock()
 

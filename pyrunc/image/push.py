@@ -85,7 +85,9 @@ def _connect(reference: Reference, options: PushOptions) -> Repository:
     credentials = options.credentials or find_credentials(reference.registry, options.config_file)
     failure: PyruncError | None = None
     for endpoint in plan_endpoints(reference.registry, options.registries, mirrors=False):
-        repository = Repository(endpoint, reference.path, credentials, actions="pull,push")
+        repository = Repository(
+            endpoint, reference.path, credentials, "pull,push", shown=reference.familiar_repository
+        )
         try:
             repository.connect()
         except Unreachable as error:
@@ -108,6 +110,7 @@ class _Push:
     ) -> None:
         self._store, self._repository, self._reference = store, repository, reference
         self._options, self._reporter = options, reporter
+        self._configs: set[str] = set()
         self._tasks = Tasks()
 
     def push(self, target: Descriptor, manifests: tuple[Descriptor, ...]) -> None:
@@ -115,11 +118,12 @@ class _Push:
         for descriptor in manifests:
             manifest = read_manifest(self._store, descriptor)
             blobs.update({blob.digest: blob for blob in (*manifest.layers, manifest.config)})
+            self._configs.add(manifest.config.digest)
         origins = self._origins(set(blobs))
         for origin in sorted(set(origins.values())):
             self._repository.also_reads(origin)
         for digest in blobs:
-            self._reporter.say("Preparing", short(digest))
+            self._say("Preparing", digest)
         jobs = [partial(self._blob, blob, origins.get(digest, "")) for digest, blob in blobs.items()]
         self._tasks.run(jobs, min(self._options.parallel, len(jobs)))
         self._tasks.join()
@@ -148,28 +152,32 @@ class _Push:
         return found
 
     def _blob(self, blob: Descriptor, origin: str) -> None:
-        name = short(blob.digest)
         if self._repository.has_blob(blob.digest):
-            self._reporter.say("Layer already exists", name)
+            self._say("Layer already exists", blob.digest)
             return
         url = self._repository.start_upload(blob.digest, origin)
         if not url:
-            self._reporter.say(f"Mounted from {origin}", name)
+            self._say(f"Mounted from {origin}", blob.digest)
             return
         fd = self._store.open_blob(blob.digest)
         try:
-            self._repository.finish_upload(self._upload(fd, url, blob, name), blob.digest)
+            self._repository.finish_upload(self._upload(fd, url, blob), blob.digest)
         finally:
             os.close(fd)
-        self._reporter.say("Pushed", name)
+        self._say("Pushed", blob.digest)
 
-    def _upload(self, fd: int, url: str, blob: Descriptor, name: str) -> str:
+    def _say(self, text: str, digest: str, *numbers: int) -> None:
+        """Of layers: an image's config goes out unmentioned, as with docker."""
+        if digest not in self._configs:
+            self._reporter.say(text, short(digest), *numbers)
+
+    def _upload(self, fd: int, url: str, blob: Descriptor) -> str:
         """All of the blob, in chunks; the address where it is to be finished."""
 
         def tell(offset: int) -> None:
             if self._tasks.is_cancelled():
                 raise Cancelled
-            self._reporter.say("Pushing", name, offset, blob.size)
+            self._say("Pushing", blob.digest, offset, blob.size)
 
         upload = _Upload(self._repository, fd, url, blob)
         retried("upload failed", blob.digest, partial(upload.go_on, tell), lambda: upload.offset)

@@ -43,9 +43,11 @@ class Repository:
         credentials: Credentials | None,
         actions: str = "pull",
         scopes: tuple[str, ...] | None = None,
+        shown: str = "",
     ) -> None:
         self.endpoint = endpoint
         self.name = endpoint.repository(path)
+        self._shown = shown or self.name
         self._base = f"{endpoint.url}/v2/{self.name}"
         self._client = Client(verify=endpoint.verify, certificates=endpoint.certificates)
         allow_http = endpoint.url.startswith("http://") or not endpoint.verify
@@ -130,10 +132,12 @@ class Repository:
         """Bytes and media type of a manifest or index, by tag or digest. Raises NOT_FOUND, DENIED."""
         with self.ask("GET", f"manifests/{reference}", {"Accept": ", ".join(ACCEPTED)}) as response:
             if response.status == 404:
-                words = _registry_words(response)[0]
-                raise PyruncError(NOT_FOUND, f"manifest for {self.name}:{reference} not found", "", words)
+                words, mark = _registry_words(response)[0], "@" if ":" in reference else ":"
+                raise PyruncError(
+                    NOT_FOUND, f"manifest for {self._shown}{mark}{reference} not found", "", words
+                )
             if response.status != 200:
-                what = f"pull access denied for {self.name}, repository does not exist or may require login"
+                what = f"pull access denied for {self._shown}, repository does not exist or may require login"
                 raise self.refusal(response, what if response.status in (401, 403) else "can't read manifest")
             kind = response.headers.get("content-type", "").partition(";")[0].strip()
             return response.read(MAXIMUM_DOCUMENT), kind
@@ -189,7 +193,7 @@ class Repository:
     def has_blob(self, digest: str) -> bool:
         with self.ask("HEAD", f"blobs/{digest}") as response:
             if response.status in (401, 403):
-                raise self.refusal(response, f"push access denied for {self.name}")
+                raise self.refusal(response, f"push access denied for {self._shown}")
             return response.status == 200
 
     def start_upload(self, digest: str, mount_from: str = "") -> str:
@@ -202,7 +206,7 @@ class Repository:
             if response.status == 201 and mount_from:
                 return ""
             if response.status != 202:
-                raise self.refusal(response, f"push access denied for {self.name}")
+                raise self.refusal(response, f"push access denied for {self._shown}")
             response.read(_MAXIMUM_ANSWER)
             return self._location(response)
 

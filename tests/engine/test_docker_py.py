@@ -339,13 +339,14 @@ def test_push_and_pull(client, network, tmp_path):
         client.images.get(IMAGE).tag(name, "v1")
         lines = list(client.images.push(name, tag="v1", stream=True, decode=True))
         assert not [line for line in lines if "error" in line], lines
+        assert len({line["id"] for line in lines if "id" in line}) == 1, "the layer; the config is none"
         pushed = next(line["aux"]["Digest"] for line in lines if "aux" in line)
         client.images.remove(f"{name}:v1")
         pulled = client.images.pull(name, tag="v1")
         assert f"{name}@{pushed}" in pulled.attrs["RepoDigests"]
         assert client.images.get_registry_data(f"{name}:v1").id == pushed
         client.images.remove(f"{name}:v1")
-        with pytest.raises(errors.NotFound):
+        with pytest.raises(errors.NotFound, match=f"manifest for {name}:none not found: manifest unknown"):
             client.images.pull(name, tag="none")
     with pytest.raises(errors.APIError):
         client.images.pull(name, tag="v1")

@@ -59,3 +59,14 @@ def test_an_exec_that_cannot_be_says_so_by_its_exit_code(docker, words, code, sa
     docker.ok("run", "-d", "--name", "box", IMAGE, "sleep", "1000")
     done = docker.docker("exec", *words)
     assert (done.returncode, said in done.stdout + done.stderr) == (code, True), done
+
+
+def test_an_update_is_told_once(docker):
+    since = str(docker.call("GET", "/info")["SystemTime"])
+    docker.ok("run", "-d", "--name", "box", "--network", "none", IMAGE, "sleep", "1000")
+    docker.ok("update", "--memory", "32m", "box")
+    docker.ok("rm", "-f", "box")
+    until = str(docker.call("GET", "/info")["SystemTime"])
+    when = ("--since", since, "--until", until)
+    told = docker.ok("events", *when, "--filter", "container=box", "--format", "{{.Action}}")
+    assert told.split() == ["create", "start", "update", "kill", "die", "destroy"]
