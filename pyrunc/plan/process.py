@@ -339,6 +339,7 @@ def _limit_calls(process: Process) -> list[StubCall]:
                 Text(data=limit.soft.to_bytes(8, "little") + limit.hard.to_bytes(8, "little")),
                 0,
             ),
+            words=f"set {limit.type} to {limit.soft}:{limit.hard}",
             origin=limit.origin,
         )
         for limit in process.rlimits

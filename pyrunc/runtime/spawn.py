@@ -336,6 +336,8 @@ def describe_call(launch: Launch, step: int, code: int) -> PyruncError:
             "real-time policies and nice values below 0 need CAP_SYS_NICE; on cgroup v1 the former may need "
         )
         hint += "/linux/resources/cpu/realtimeRuntime, too"
+    elif call is not None and call.call == "prlimit64" and code == EPERM:
+        hint = "a hard limit above our own needs CAP_SYS_RESOURCE (prlimit(2)); `ulimit -H` shows ours"
     return PyruncError.from_errno(code, f"{_DURING_INIT}: {name}", origin, hint)
 
 

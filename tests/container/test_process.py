@@ -334,6 +334,16 @@ def test_a_limit_that_makes_no_sense(runtime, bundle, entries):
 
 
 @needs_sys_resource
+@deviation("runc", reason="names the limit by its number")
+def test_a_limit_above_ours_is_named(runtime, bundle):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    bundle.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": hard, "hard": hard + 1}]
+    without = ("setpriv", "--bounding-set", "-sys_resource", "--")
+    done = runtime.run(bundle, "true", prefix=without)
+    words = f"set RLIMIT_NOFILE to {hard}:{hard + 1}: /process/rlimits/0: operation not permitted"
+    done.failed(words, "CAP_SYS_RESOURCE")
+
+
 def test_a_limit_may_be_raised(runtime, bundle):
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     bundle.process["rlimits"] = [{"type": "RLIMIT_NPROC", "soft": hard + 1, "hard": hard + 1}]

@@ -212,7 +212,7 @@ def test_in_a_user_namespace_the_host_side_sets_limits():
     outside = plan(rlimits=(LIMIT,))
     assert outside.outside == ()
     assert outside.calls[0] == StubCall(
-        call="prlimit64", origin="/process/rlimits/0",
+        call="prlimit64", words="set RLIMIT_NOFILE to 10:20", origin="/process/rlimits/0",
         args=(0, 7, Text(data=(10).to_bytes(8, "little") + (20).to_bytes(8, "little")), 0),
     )  # fmt: skip
 
