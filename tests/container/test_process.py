@@ -333,7 +333,6 @@ def test_a_limit_that_makes_no_sense(runtime, bundle, entries):
     runtime.run(bundle, "true").failed()
 
 
-@needs_sys_resource
 @deviation("runc", reason="names the limit by its number")
 def test_a_limit_above_ours_is_named(runtime, bundle):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -344,6 +343,7 @@ def test_a_limit_above_ours_is_named(runtime, bundle):
     done.failed(words, "CAP_SYS_RESOURCE")
 
 
+@needs_sys_resource
 def test_a_limit_may_be_raised(runtime, bundle):
     _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
     bundle.process["rlimits"] = [{"type": "RLIMIT_NPROC", "soft": hard + 1, "hard": hard + 1}]
