@@ -164,9 +164,9 @@ def _spawn(request: ExecRequest, launch: Launch, host: Host) -> Work[spawn.Born]
         born = spawn.clone(launch, host, has_others=request.cache is not None)
         host.pid, host.pidfd = born.pid, born.pidfd
         yield from spawn.attend(born, host)
+        host.close()  # while the child is at work
         yield from spawn.await_exec(born)
         hand_out(request.pidfd_socket, request.pid_file, born, b"setns")
-        host.close()
         return born
     except BaseException:
         if born is not None:

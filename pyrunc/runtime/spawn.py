@@ -216,11 +216,14 @@ def _be_stage(launch: Launch, child: Child, cgroup_fd: int) -> NoReturn:
 
 
 def attend(born: Born, host: Host) -> Work[None]:
-    """The parent's half of the dance: `launch.attach`, in order. Raises PyruncError."""
-    for op in born.launch.attach:
+    """The parent's half of the dance: `launch.attach`, in order. Raises PyruncError. What the host side has
+    open it lets go of before the last wait, while the child is at work and we are not."""
+    for number, op in enumerate(born.launch.attach, 1):
         if log.is_debugging():
             log.debug(f"{born.pid}: {op.describe()}")
         if isinstance(op, ops.Await):
+            if number == len(born.launch.attach):
+                host.close()
             yield from _await(born, op.point)
         elif isinstance(op, ops.Tell):
             _tell(born, op.point, host)

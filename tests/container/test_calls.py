@@ -11,8 +11,8 @@ import pytest
 from support.waiting import until
 
 # verb -> by the launcher, and by the script, whose interpreter alone makes 270
-MOST = {"state": (70, 360), "start": (85, 380), "kill": (150, 380), "delete": (160, 390), "exec": (450, 740)}
-MOST_TO_CREATE = (720, 1010)
+MOST = {"state": (70, 360), "start": (85, 380), "kill": (150, 380), "delete": (160, 390), "exec": (440, 740)}
+MOST_TO_CREATE = (630, 920)
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace")
 
