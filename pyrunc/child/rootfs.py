@@ -367,6 +367,6 @@ def change_root_to(op: ops.ChangeRootTo, child: Child) -> None:
 
 
 def open_root(_op: ops.OpenRoot, child: Child) -> None:
-    """For an exec, which has joined a mount namespace whose root is the container's."""
+    """For the console of an exec, which has joined a mount namespace whose root is the container's."""
     child.root = posix.open("/", c.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     posix.chdir("/")

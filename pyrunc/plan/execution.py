@@ -116,7 +116,8 @@ def _enter(process: Process, request: ExecutionRequest) -> tuple[Op, ...]:
     """The container's root, a session, and its keyring."""
     keyring = keyring_steps(process, request.keyring) if request.keyring else ()
     change = () if request.namespaces & c.CLONE_NEWNS else (ChangeRootTo(takes="root"),)
-    return (*change, OpenRoot(), NewSession(), *keyring)
+    root = (OpenRoot(),) if process.terminal else ()  # joined, its root is where we are
+    return (*change, *root, NewSession(), *keyring)
 
 
 def _outside(plan: ProcessPlan) -> tuple[Op, ...]:
