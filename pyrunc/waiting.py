@@ -29,13 +29,19 @@ if TYPE_CHECKING:
 
 
 def finish(work: Work[_T]) -> _T:
-    """What it returns. Raises what it raises; what is raised here meanwhile, by a signal, ends it first."""
+    """What it returns. Raises what it raises; what is raised here meanwhile, by a signal, ends it first. That
+    the wait itself fails is for the work to tell, which knows what it was for."""
     try:
+        fd, events, seconds = next(work)
         while True:
-            fd, events, seconds = next(work)
             watch = poll()
             watch.register(fd, events)
-            watch.poll(None if seconds is None else seconds * 1000)
+            try:
+                watch.poll(None if seconds is None else seconds * 1000)
+            except OSError as error:
+                fd, events, seconds = work.throw(error)
+            else:
+                fd, events, seconds = next(work)
     except StopIteration as done:
         value: _T = done.value
         return value
