@@ -13,6 +13,10 @@ from pyrunc.kernel import fds, mounts, signals, spawn, syscall
 from pyrunc.plan import ops
 from pyrunc.waiting import finish
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.plan import makeops, rareops
+
 _PASSWD_BYTES = 1 << 20
 _EVERY_CPU = b"\xff" * 1024  # 8192, the most that a kernel can be built for
 _SEARCHABLE_KEYRING = 0x3F1B0000  # possessor all; user view, read, search, link: exec joins by name
@@ -37,7 +41,7 @@ def close_cgroups(_op: ops.CloseCgroups, child: Child) -> None:
         posix.close(child.saved.pop(name))
 
 
-def set_cpu_affinity(op: ops.SetCpuAffinity, _child: Child) -> None:
+def set_cpu_affinity(op: rareops.SetCpuAffinity, _child: Child) -> None:
     """Before joining the cgroup, or after; its cpuset has the last word."""
     syscall.sched_setaffinity(op.mask)
 
@@ -59,12 +63,12 @@ def unshare(op: ops.Unshare, _child: Child) -> None:
     syscall.unshare(op.flags)
 
 
-def write_time_offsets(op: ops.WriteTimeOffsets, _child: Child) -> None:
+def write_time_offsets(op: rareops.WriteTimeOffsets, _child: Child) -> None:
     """In the stage, where /proc is the host's."""
     write_file("/proc/self/timens_offsets", op.text)
 
 
-def become_root(op: ops.BecomeRoot, _child: Child) -> None:
+def become_root(op: rareops.BecomeRoot, _child: Child) -> None:
     """In a user namespace: only as a mapped id are we the owner of what we make."""
     if op.drop_groups:
         posix.setgroups([])
@@ -82,7 +86,7 @@ def new_session(_op: ops.NewSession, _child: Child) -> None:
     posix.setsid()
 
 
-def label_keys(op: ops.LabelKeys, child: Child) -> None:
+def label_keys(op: rareops.LabelKeys, child: Child) -> None:
     """Before the keyring is made, which is a key too."""
     write_file("keycreate", op.label, child.saved[op.takes])
 
@@ -97,7 +101,7 @@ def session_keyring(op: ops.SessionKeyring, _child: Child) -> None:
             raise
 
 
-def loopback_up(_op: ops.LoopbackUp, _child: Child) -> None:
+def loopback_up(_op: makeops.LoopbackUp, _child: Child) -> None:
     """struct ifreq: 16 bytes of name, 2 of flags (netdevice(7))."""
     fd = syscall.call("socket", c.AF_INET, c.SOCK_DGRAM | c.SOCK_CLOEXEC, 0)
     request = syscall.ioctl_bytes(fd, c.SIOCGIFFLAGS, b"lo".ljust(40, b"\0"))

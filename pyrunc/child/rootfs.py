@@ -15,11 +15,15 @@ from pyrunc.kernel import const as c
 from pyrunc.kernel import fds, mounts, paths, syscall, trees
 from pyrunc.plan import ops
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.plan import makeops, rareops
+
 _MASK = "mask"
 _TINY = "nr_blocks=1,nr_inodes=1"
 
 
-def set_propagation(op: ops.SetPropagation, child: Child) -> None:
+def set_propagation(op: makeops.SetPropagation, child: Child) -> None:
     """For "/" before the root is attached: all mounts of our namespace, so that nothing we do is seen on the
     host. Later: one mount of the container, or its root after the pivot."""
     if child.root < 0 or op.target == "/":
@@ -30,7 +34,7 @@ def set_propagation(op: ops.SetPropagation, child: Child) -> None:
     posix.close(fd)
 
 
-def open_tree(op: ops.OpenTree, child: Child) -> None:
+def open_tree(op: makeops.OpenTree, child: Child) -> None:
     """Here, and not on the host side, when only the container's user namespace gives us the right to. Before
     the root is attached: the source is a name of the host."""
     child.saved[op.saves] = mounts.clone_tree(
@@ -43,13 +47,13 @@ def open_tree(op: ops.OpenTree, child: Child) -> None:
     )
 
 
-def set_tree_flags(op: ops.SetTreeFlags, child: Child) -> None:
+def set_tree_flags(op: rareops.SetTreeFlags, child: Child) -> None:
     """Recursive attributes, while nobody sees the tree yet."""
     tree = child.saved[op.takes]
     syscall.mount_setattr(tree, recursive=True, attr_set=op.set_flags, attr_clear=op.clear_flags)
 
 
-def attach_root(op: ops.AttachRoot, child: Child) -> None:
+def attach_root(op: makeops.AttachRoot, child: Child) -> None:
     """The tree was opened by the host side; from here on its descriptor is the root, whatever happens to the
     name. It is attached at that name because hooks look for it there. Our mounts are slaves of the host's
     by now: it can't show there."""
@@ -66,7 +70,7 @@ def attach_root(op: ops.AttachRoot, child: Child) -> None:
     child.root, child.root_is = tree, (found.st_dev, found.st_ino)
 
 
-def mount_filesystem(op: ops.MountFilesystem, child: Child) -> None:
+def mount_filesystem(op: makeops.MountFilesystem, child: Child) -> None:
     """The image may hold a symlink where we mount: the target is opened once, as if the root were `/`, and
     mounted on through its descriptor. /proc and /sys must be ordinary directories: labels are written
     through them later (CVE-2019-19921, CVE-2023-28642)."""
@@ -95,7 +99,7 @@ def mount_filesystem(op: ops.MountFilesystem, child: Child) -> None:
         posix.close(made)
 
 
-def copy_up(op: ops.CopyUp, child: Child) -> None:
+def copy_up(op: rareops.CopyUp, child: Child) -> None:
     """The tmpfs is filled while it is detached, from and to descriptors: nobody can lead a write elsewhere,
     and what is copied is what the tmpfs will cover."""
     target, is_new = _open_directory(child, op.target, False)
@@ -176,7 +180,7 @@ def _refuse_bad_target(child: Child, target: int, may_cover_proc: bool) -> None:
         child.ordinary.add(here.st_dev)
 
 
-def move_mount(op: ops.MoveMount, child: Child) -> None:
+def move_mount(op: makeops.MoveMount, child: Child) -> None:
     """The source was opened before, with the caller's rights; only its kind, directory or file, is looked at
     to make a missing target."""
     tree = child.saved[op.takes]
@@ -204,7 +208,7 @@ def _reopen(child: Child, target: str) -> int:
     return posix.dup(tree) if tree is not None else paths.open_inside(child.root, target)
 
 
-def remount_readonly(op: ops.RemountReadonly, child: Child) -> None:
+def remount_readonly(op: makeops.RemountReadonly, child: Child) -> None:
     """Late, when all that belongs inside has been made. Adding a restriction is always allowed."""
     if op.target == "/":
         syscall.mount_setattr(child.root, recursive=False, attr_set=c.MOUNT_ATTR_RDONLY)
@@ -214,12 +218,12 @@ def remount_readonly(op: ops.RemountReadonly, child: Child) -> None:
     posix.close(fd)
 
 
-def make_directory(op: ops.MakeDirectory, child: Child) -> None:
+def make_directory(op: makeops.MakeDirectory, child: Child) -> None:
     """Inside the root, like any name of the config."""
     posix.close(paths.make_directories(child.root, op.path))
 
 
-def make_device(op: ops.MakeDevice, child: Child) -> None:
+def make_device(op: makeops.MakeDevice, child: Child) -> None:
     """/dev of an image may be a symlink: the node is made relative to the descriptor of what that means
     inside the root (CVE-2026-41579)."""
     directory, name = paths.split(op.path)
@@ -234,7 +238,7 @@ def make_device(op: ops.MakeDevice, child: Child) -> None:
         posix.chown(name, op.uid, op.gid, dir_fd=parent, follow_symlinks=False)
 
 
-def make_symlink(op: ops.MakeSymlink, child: Child) -> None:
+def make_symlink(op: makeops.MakeSymlink, child: Child) -> None:
     """What is there already stays, unless it has to go (/dev/ptmx of an image is never the right one)."""
     _make_link(child, op.path, op.target, replace=op.replace)
 
@@ -286,13 +290,13 @@ def _use_console(op: ops.OpenConsole, child: Child, master: int) -> None:
     posix.close(master)
 
 
-def write_sysctl(op: ops.WriteSysctl, _child: Child) -> None:
+def write_sysctl(op: makeops.WriteSysctl, _child: Child) -> None:
     """Through the host's procfs, which no mount of the image can have redirected (CVE-2025-52881): a
     namespaced sysctl belongs to the namespace of the writer, and that is the container's by now."""
     write_file(f"/proc/sys/{op.path}", op.value)
 
 
-def readonly_path(op: ops.ReadonlyPath, child: Child) -> None:
+def readonly_path(op: makeops.ReadonlyPath, child: Child) -> None:
     """A clone of the mount from there on, read-only with all below, on top of itself, by descriptor: there is
     no moment at which another object could take the place (GHSA-3q8j-pf29-vwv8)."""
     _let_go(child)
@@ -307,7 +311,7 @@ def readonly_path(op: ops.ReadonlyPath, child: Child) -> None:
     posix.close(target)
 
 
-def mask_path(op: ops.MaskPath, child: Child) -> None:
+def mask_path(op: makeops.MaskPath, child: Child) -> None:
     """Files get the host's /dev/null, known by its number and not by its name in the image
     (CVE-2025-31133); directories an empty tmpfs."""
     _let_go(child)
@@ -328,7 +332,7 @@ def mask_path(op: ops.MaskPath, child: Child) -> None:
     posix.close(target)
 
 
-def pivot_root(_op: ops.PivotRoot, child: Child) -> None:
+def pivot_root(_op: makeops.PivotRoot, child: Child) -> None:
     """Stack the old root upon the new and detach it, so that the image needs no directory for it (as
     pivot_root(2) shows). After this a path means the container's: nothing of the host is left by name."""
     posix.fchdir(child.root)
@@ -337,7 +341,7 @@ def pivot_root(_op: ops.PivotRoot, child: Child) -> None:
     posix.chdir("/")
 
 
-def move_root(op: ops.MoveRoot, child: Child) -> None:
+def move_root(op: rareops.MoveRoot, child: Child) -> None:
     """Where the host's root can't be pivoted away it stays mounted below; so that no path of the container
     leads to an unmasked procfs or sysfs of the host, those are detached first, or covered where they are
     another user namespace's."""
@@ -354,13 +358,13 @@ def move_root(op: ops.MoveRoot, child: Child) -> None:
     posix.chdir("/")
 
 
-def change_root(op: ops.ChangeRoot, _child: Child) -> None:
+def change_root(op: rareops.ChangeRoot, _child: Child) -> None:
     """No mount namespace of its own: the host's mounts stay, only names are confined."""
     posix.chroot(op.path)
     posix.chdir("/")
 
 
-def change_root_to(op: ops.ChangeRootTo, child: Child) -> None:
+def change_root_to(op: rareops.ChangeRootTo, child: Child) -> None:
     """To where the init has its root, for an exec into a container without a mount namespace of its own."""
     posix.fchdir(child.saved[op.takes])
     posix.chroot(".")

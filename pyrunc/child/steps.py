@@ -10,62 +10,63 @@ from pyrunc.child import process, rootfs
 from pyrunc.child.channel import encode_failure
 from pyrunc.child.context import Child
 from pyrunc.kernel import fds, syscall
-from pyrunc.plan import ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-STEPS: dict[type, Callable[[Any, Child], None]] = {
-    ops.AttachRoot: rootfs.attach_root,
-    ops.Await: process.wait,
-    ops.BecomeRoot: process.become_root,
-    ops.ChangeDirectory: process.change_directory,
-    ops.ChangeRoot: rootfs.change_root,
-    ops.ChangeRootTo: rootfs.change_root_to,
-    ops.CloseCgroups: process.close_cgroups,
-    ops.CopyUp: rootfs.copy_up,
-    ops.ExecStub: process.exec_stub,
-    ops.FillHome: process.fill_home,
-    ops.FindProgram: process.find_program,
-    ops.JoinCgroup: process.join_cgroup,
-    ops.JoinNamespace: process.join_namespace,
-    ops.LoopbackUp: process.loopback_up,
-    ops.MakeDevice: rootfs.make_device,
-    ops.MakeDirectory: rootfs.make_directory,
-    ops.MakeSymlink: rootfs.make_symlink,
-    ops.MaskPath: rootfs.mask_path,
-    ops.MountFilesystem: rootfs.mount_filesystem,
-    ops.MoveMount: rootfs.move_mount,
-    ops.MoveRoot: rootfs.move_root,
-    ops.NewSession: process.new_session,
-    ops.OpenConsole: rootfs.open_console,
-    ops.OpenLabels: process.open_labels,
-    ops.OpenRoot: rootfs.open_root,
-    ops.OpenTree: rootfs.open_tree,
-    ops.OwnStdio: process.own_stdio,
-    ops.PivotRoot: rootfs.pivot_root,
-    ops.ReadonlyPath: rootfs.readonly_path,
-    ops.RemountReadonly: rootfs.remount_readonly,
-    ops.ReopenNull: process.reopen_null,
-    ops.ResetCpuAffinity: process.reset_cpu_affinity,
-    ops.ResetSignals: process.reset_signals,
-    ops.RunHooks: process.run_hooks,
-    ops.LabelKeys: process.label_keys,
-    ops.SessionKeyring: process.session_keyring,
-    ops.SetCpuAffinity: process.set_cpu_affinity,
-    ops.SetDomainname: lambda op, _child: syscall.setdomainname(op.name),
-    ops.SetDumpable: process.set_dumpable,
-    ops.SetHostname: lambda op, _child: syscall.sethostname(op.name),
-    ops.SetPropagation: rootfs.set_propagation,
-    ops.SetTreeFlags: rootfs.set_tree_flags,
-    ops.SetUmask: process.set_umask,
-    ops.TakeStdio: process.take_stdio,
-    ops.Tell: process.tell,
-    ops.Unshare: process.unshare,
-    ops.WriteSysctl: rootfs.write_sysctl,
-    ops.WriteTimeOffsets: process.write_time_offsets,
+    from pyrunc.plan import ops
+
+STEPS: dict[str, Callable[[Any, Child], None]] = {
+    "AttachRoot": rootfs.attach_root,
+    "Await": process.wait,
+    "BecomeRoot": process.become_root,
+    "ChangeDirectory": process.change_directory,
+    "ChangeRoot": rootfs.change_root,
+    "ChangeRootTo": rootfs.change_root_to,
+    "CloseCgroups": process.close_cgroups,
+    "CopyUp": rootfs.copy_up,
+    "ExecStub": process.exec_stub,
+    "FillHome": process.fill_home,
+    "FindProgram": process.find_program,
+    "JoinCgroup": process.join_cgroup,
+    "JoinNamespace": process.join_namespace,
+    "LoopbackUp": process.loopback_up,
+    "MakeDevice": rootfs.make_device,
+    "MakeDirectory": rootfs.make_directory,
+    "MakeSymlink": rootfs.make_symlink,
+    "MaskPath": rootfs.mask_path,
+    "MountFilesystem": rootfs.mount_filesystem,
+    "MoveMount": rootfs.move_mount,
+    "MoveRoot": rootfs.move_root,
+    "NewSession": process.new_session,
+    "OpenConsole": rootfs.open_console,
+    "OpenLabels": process.open_labels,
+    "OpenRoot": rootfs.open_root,
+    "OpenTree": rootfs.open_tree,
+    "OwnStdio": process.own_stdio,
+    "PivotRoot": rootfs.pivot_root,
+    "ReadonlyPath": rootfs.readonly_path,
+    "RemountReadonly": rootfs.remount_readonly,
+    "ReopenNull": process.reopen_null,
+    "ResetCpuAffinity": process.reset_cpu_affinity,
+    "ResetSignals": process.reset_signals,
+    "RunHooks": process.run_hooks,
+    "LabelKeys": process.label_keys,
+    "SessionKeyring": process.session_keyring,
+    "SetCpuAffinity": process.set_cpu_affinity,
+    "SetDomainname": lambda op, _child: syscall.setdomainname(op.name),
+    "SetDumpable": process.set_dumpable,
+    "SetHostname": lambda op, _child: syscall.sethostname(op.name),
+    "SetPropagation": rootfs.set_propagation,
+    "SetTreeFlags": rootfs.set_tree_flags,
+    "SetUmask": process.set_umask,
+    "TakeStdio": process.take_stdio,
+    "Tell": process.tell,
+    "Unshare": process.unshare,
+    "WriteSysctl": rootfs.write_sysctl,
+    "WriteTimeOffsets": process.write_time_offsets,
 }
 
 
@@ -85,7 +86,7 @@ def run(plan: tuple[ops.Op, ...], child: Child, parents_end: int) -> NoReturn:
         elif parents_end >= 0:
             posix.close(parents_end)
         for op in plan:
-            STEPS[type(op)](op, child)
+            STEPS[type(op).__name__](op, child)
             step += 1
     except OSError as error:
         code = error.errno or 0

@@ -14,13 +14,14 @@ from pyrunc.kernel import const as c
 from pyrunc.kernel import mounts, spawn, syscall
 from pyrunc.linux import idmap
 from pyrunc.linux.cgroups import apply as cgroups
-from pyrunc.plan import ops
 from pyrunc.waiting import finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from pyrunc.plan import makeops, ops, rareops
 
 _MAP_HELPERS = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin")
 _USER_NAMESPACE_HINT = (
@@ -43,7 +44,7 @@ class Host:
         self.saved: dict[str, int] = {}
         self.made_cgroups: list[tuple[str, str]] = []
         self.made_groups: list[str] = []
-        self.unit: ops.StartUnit | None = None
+        self.unit: rareops.StartUnit | None = None
         self.pid = 0
         self.pidfd = -1
 
@@ -62,12 +63,12 @@ def no_state(_status: str, *, is_inside: bool = False) -> bytes:
 def apply(op: ops.Op, host: Host) -> None:
     """Raises PyruncError."""
     try:
-        _DO[type(op)](op, host)
+        DONE[type(op).__name__](op, host)
     except OSError as error:
         raise PyruncError.from_errno(error.errno or 0, op.describe(), op.origin) from error
 
 
-def _open_tree(op: ops.OpenTree, host: Host) -> None:
+def _open_tree(op: makeops.OpenTree, host: Host) -> None:
     host.saved[op.saves] = mounts.clone_tree(
         op.source,
         recursive=op.recursive,
@@ -78,16 +79,16 @@ def _open_tree(op: ops.OpenTree, host: Host) -> None:
     )
 
 
-def _open_filesystem(op: ops.OpenFilesystem, host: Host) -> None:
+def _open_filesystem(op: rareops.OpenFilesystem, host: Host) -> None:
     host.saved[op.saves] = mounts.make_filesystem(op.fstype, op.source, op.options, op.attributes)
 
 
-def _set_tree_flags(op: ops.SetTreeFlags, host: Host) -> None:
+def _set_tree_flags(op: rareops.SetTreeFlags, host: Host) -> None:
     tree = host.saved[op.takes]
     syscall.mount_setattr(tree, recursive=True, attr_set=op.set_flags, attr_clear=op.clear_flags)
 
 
-def _map_tree(op: ops.MapTree, host: Host) -> None:
+def _map_tree(op: rareops.MapTree, host: Host) -> None:
     """Trees with the same mapping share a user namespace."""
     name = op.namespace or f"idmap {op.uid_map}/{op.gid_map}"
     if name not in host.saved:
@@ -106,7 +107,7 @@ def _map_tree(op: ops.MapTree, host: Host) -> None:
         raise PyruncError(UNSUPPORTED, op.describe(), op.origin, why) from error
 
 
-def _open_namespace(op: ops.OpenNamespace, host: Host) -> None:
+def _open_namespace(op: makeops.OpenNamespace, host: Host) -> None:
     """The kernel is asked what it is: setns(2) with a wrong kind would fail late, in the child."""
     fd = posix.open(op.path, posix.O_RDONLY | posix.O_CLOEXEC)
     host.saved[op.saves] = fd
@@ -131,7 +132,7 @@ def _write_file(path: str, text: str) -> None:
         posix.close(fd)
 
 
-def _write_id_map(op: ops.WriteIdMap, host: Host) -> None:
+def _write_id_map(op: rareops.WriteIdMap, host: Host) -> None:
     if op.helper:
         _run_map_helper(op, host.pid)
         return
@@ -142,7 +143,7 @@ def _write_id_map(op: ops.WriteIdMap, host: Host) -> None:
         raise PyruncError.from_errno(error.errno or 0, op.describe(), op.origin, hint) from error
 
 
-def _run_map_helper(op: ops.WriteIdMap, pid: int) -> None:
+def _run_map_helper(op: rareops.WriteIdMap, pid: int) -> None:
     """newuidmap(1): only it may map the ranges that /etc/subuid grants. No PATH is needed to find it."""
     for directory in _MAP_HELPERS:
         try:
@@ -161,7 +162,7 @@ def _run_map_helper(op: ops.WriteIdMap, pid: int) -> None:
     )
 
 
-def _deny_setgroups(_op: ops.DenySetgroups, host: Host) -> None:
+def _deny_setgroups(_op: rareops.DenySetgroups, host: Host) -> None:
     _write_file(f"/proc/{host.pid}/setgroups", "deny")
 
 
@@ -169,7 +170,7 @@ def _set_oom_score_adj(op: ops.SetOomScoreAdj, host: Host) -> None:
     _write_file(f"/proc/{host.pid}/oom_score_adj", str(op.value))
 
 
-def _set_rlimit(op: ops.SetRlimit, host: Host) -> None:
+def _set_rlimit(op: rareops.SetRlimit, host: Host) -> None:
     try:
         syscall.prlimit(host.pid, op.resource, op.soft, op.hard)
     except OSError as error:
@@ -179,12 +180,12 @@ def _set_rlimit(op: ops.SetRlimit, host: Host) -> None:
         raise PyruncError(INVALID, op.describe(), op.origin, why) from error
 
 
-def _send_listener(op: ops.SendListener, host: Host) -> None:
+def _send_listener(op: rareops.SendListener, host: Host) -> None:
     agent: Any = __import__("pyrunc.linux.seccomp_agent", fromlist=("",))  # few containers have one
     agent.hand_over(host.pid, host.pidfd, op.path, op.metadata, host.state_json("creating"))
 
 
-def _move_net_device(op: ops.MoveNetDevice, host: Host) -> None:
+def _move_net_device(op: rareops.MoveNetDevice, host: Host) -> None:
     netdevices: Any = __import__("pyrunc.linux.netdevices", fromlist=("",))  # few containers have one
     path = f"/proc/self/fd/{host.saved[op.takes]}" if op.takes else f"/proc/{host.pid}/ns/net"
     netns = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
@@ -194,13 +195,13 @@ def _move_net_device(op: ops.MoveNetDevice, host: Host) -> None:
         posix.close(netns)
 
 
-def _make_cgroup(op: ops.MakeCgroup, host: Host) -> None:
+def _make_cgroup(op: makeops.MakeCgroup, host: Host) -> None:
     """What was there before us isn't ours to remove if the launch fails."""
     if cgroups.make_cgroup(op):
         host.made_cgroups.append(("", op.path))
 
 
-def _start_unit(op: ops.StartUnit, host: Host) -> None:
+def _start_unit(op: rareops.StartUnit, host: Host) -> None:
     _systemd().start_unit(op, host.pid)
     host.unit = op
 
@@ -209,7 +210,7 @@ def _systemd() -> Any:
     return __import__("pyrunc.linux.cgroups.systemd", fromlist=("",))  # few callers have it make cgroups
 
 
-def _make_resctrl(op: ops.MakeResctrl, host: Host) -> None:
+def _make_resctrl(op: rareops.MakeResctrl, host: Host) -> None:
     if _intel_rdt().make_group(op):
         host.made_groups.insert(0, op.path)
 
@@ -218,26 +219,26 @@ def _intel_rdt() -> Any:
     return __import__("pyrunc.linux.intelrdt", fromlist=("",))  # few processors have it
 
 
-_DO: dict[type, Callable[[Any, Host], None]] = {
-    ops.OpenTree: _open_tree,
-    ops.OpenFilesystem: _open_filesystem,
-    ops.SetTreeFlags: _set_tree_flags,
-    ops.MapTree: _map_tree,
-    ops.OpenNamespace: _open_namespace,
-    ops.WriteIdMap: _write_id_map,
-    ops.DenySetgroups: _deny_setgroups,
-    ops.SetOomScoreAdj: _set_oom_score_adj,
-    ops.SetRlimit: _set_rlimit,
-    ops.MoveNetDevice: _move_net_device,
-    ops.SendListener: _send_listener,
-    ops.MakeCgroup: _make_cgroup,
-    ops.WriteCgroup: lambda op, _host: cgroups.write_cgroup(op),
-    ops.AttachDeviceProgram: lambda op, _host: cgroups.attach_device_program(op),
-    ops.ChownCgroup: lambda op, _host: cgroups.chown_cgroup(op),
-    ops.MakeResctrl: _make_resctrl,
-    ops.EnterResctrl: lambda op, host: _intel_rdt().enter_group(op, host.pid),
-    ops.StartUnit: _start_unit,
-    ops.SetUnitProperties: lambda op, _host: _systemd().set_properties(op),
-    ops.EnterCgroup: lambda op, host: _write_file(f"{op.path}/cgroup.procs", str(host.pid)),
-    ops.OpenCgroup: lambda op, host: host.saved.__setitem__(op.saves, cgroups.open_cgroup(op)),
+DONE: dict[str, Callable[[Any, Host], None]] = {
+    "OpenTree": _open_tree,
+    "OpenFilesystem": _open_filesystem,
+    "SetTreeFlags": _set_tree_flags,
+    "MapTree": _map_tree,
+    "OpenNamespace": _open_namespace,
+    "WriteIdMap": _write_id_map,
+    "DenySetgroups": _deny_setgroups,
+    "SetOomScoreAdj": _set_oom_score_adj,
+    "SetRlimit": _set_rlimit,
+    "MoveNetDevice": _move_net_device,
+    "SendListener": _send_listener,
+    "MakeCgroup": _make_cgroup,
+    "WriteCgroup": lambda op, _host: cgroups.write_cgroup(op),
+    "AttachDeviceProgram": lambda op, _host: cgroups.attach_device_program(op),
+    "ChownCgroup": lambda op, _host: cgroups.chown_cgroup(op),
+    "MakeResctrl": _make_resctrl,
+    "EnterResctrl": lambda op, host: _intel_rdt().enter_group(op, host.pid),
+    "StartUnit": _start_unit,
+    "SetUnitProperties": lambda op, _host: _systemd().set_properties(op),
+    "EnterCgroup": lambda op, host: _write_file(f"{op.path}/cgroup.procs", str(host.pid)),
+    "OpenCgroup": lambda op, host: host.saved.__setitem__(op.saves, cgroups.open_cgroup(op)),
 }

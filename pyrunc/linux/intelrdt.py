@@ -10,7 +10,7 @@ from pyrunc.kernel.procfs import parse_mountinfo, read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyrunc.plan.ops import EnterResctrl, MakeResctrl
+    from pyrunc.plan.rareops import EnterResctrl, MakeResctrl
 
 
 def find_mountpoint(mountinfo: str) -> str:

@@ -12,7 +12,7 @@ from pyrunc import thirdparty
 from pyrunc.errors import CONFLICT, NOT_FOUND, PyruncError
 from pyrunc.kernel import const as c
 from pyrunc.kernel import syscall
-from pyrunc.plan import ops
+from pyrunc.plan import rareops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def fetch_library() -> Any:
     return thirdparty.load("pyroute2", "linux.netDevices")
 
 
-def move(op: ops.MoveNetDevice, netns: int) -> None:
+def move(op: rareops.MoveNetDevice, netns: int) -> None:
     """Into the namespace that is open as `netns`. Raises PyruncError, and OSError from opening sockets."""
     pyroute2 = fetch_library()
     with pyroute2.IPRoute() as ours, _socket_in(netns, pyroute2) as theirs:
@@ -54,7 +54,7 @@ def _socket_in(netns: int, pyroute2: Any) -> Any:
         posix.close(own)
 
 
-def _move(op: ops.MoveNetDevice, netns: int, ours: Any, theirs: Any) -> None:
+def _move(op: rareops.MoveNetDevice, netns: int, ours: Any, theirs: Any) -> None:
     """The name is looked at before anything is done: when the kernel finds it taken, the device has moved
     already. Addresses are lost on the way, and given again; MTU and hardware address stay."""
     index = ours.link_lookup(ifname=op.device)
@@ -73,7 +73,7 @@ def _move(op: ops.MoveNetDevice, netns: int, ours: Any, theirs: Any) -> None:
     theirs.link("set", index=moved, state="up")
 
 
-def _free_name(op: ops.MoveNetDevice, taken: set[str]) -> str:
+def _free_name(op: rareops.MoveNetDevice, taken: set[str]) -> str:
     """`eth%d`: the first number that is free, as the kernel has it."""
     if "%d" not in op.name:
         if op.name in taken:

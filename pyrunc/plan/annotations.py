@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from pyrunc.plan.ops import Property, PropertyValue, Scalar
+    from pyrunc.plan.rareops import Property, PropertyValue, Scalar
 
 _INTEGERS = {
     "byte": ("y", 0, 255),

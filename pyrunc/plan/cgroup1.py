@@ -8,7 +8,7 @@ does in runc: shares, quota, period, memory limits, weights.
 from __future__ import annotations
 
 from pyrunc.errors import INVALID, PyruncError
-from pyrunc.plan.ops import WriteCgroup
+from pyrunc.plan.makeops import WriteCgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

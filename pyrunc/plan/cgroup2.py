@@ -17,7 +17,7 @@ from pyrunc.plan.cgroup1 import (
     present,
     write,
 )
-from pyrunc.plan.ops import WriteCgroup
+from pyrunc.plan.makeops import WriteCgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

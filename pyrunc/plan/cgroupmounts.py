@@ -10,7 +10,8 @@ from __future__ import annotations
 from pyrunc.kernel import const as c
 from pyrunc.oci.config import Mount
 from pyrunc.plan.facts import CgroupLayout
-from pyrunc.plan.ops import MakeSymlink, MountFilesystem, MoveMount, Op, OpenTree, RemountReadonly
+from pyrunc.plan.makeops import MakeSymlink, MountFilesystem, MoveMount, OpenTree, RemountReadonly
+from pyrunc.plan.ops import Op
 
 _SAFE = c.MS_NOSUID | c.MS_NODEV | c.MS_NOEXEC
 _SAFE_ATTRIBUTES = c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NODEV | c.MOUNT_ATTR_NOEXEC

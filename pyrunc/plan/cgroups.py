@@ -8,9 +8,11 @@ changes later.
 from __future__ import annotations
 
 from pyrunc.errors import DENIED, INVALID, UNSUPPORTED, PyruncError
+from pyrunc.later import later
 from pyrunc.plan import cgroup1, cgroup2
 from pyrunc.plan.devicerules import effective_rules, plan_device_writes
-from pyrunc.plan.ops import AttachDeviceProgram, ChownCgroup, MakeCgroup, Op, OpenCgroup, WriteCgroup
+from pyrunc.plan.makeops import AttachDeviceProgram, MakeCgroup, WriteCgroup
+from pyrunc.plan.ops import Op, OpenCgroup
 from pyrunc.record import Record
 
 TYPE_CHECKING = False
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.oci.config import Config, Linux, Resources
+    from pyrunc.plan import rareops
     from pyrunc.plan.facts import CgroupLayout
+else:
+    rareops = later("pyrunc.plan.rareops")
 
 Paths = tuple[tuple[str, str], ...]
 
@@ -304,7 +309,7 @@ def _no_device_control(pointer: str, *, is_disabled: bool = False) -> PyruncErro
     return PyruncError(UNSUPPORTED, "cannot restrict devices", pointer, why)
 
 
-def plan_ownership(config: Config, unified: str) -> tuple[ChownCgroup, ...]:
+def plan_ownership(config: Config, unified: str) -> tuple[rareops.ChownCgroup, ...]:
     """The container may manage its own part of the tree if it sees just that part (a cgroup namespace of
     its own) and has it mounted writable. Then it belongs to the user of its process, as he is on the host
     (runtime specification, "Cgroup ownership"). Without root it is ours, and can't be given away."""
@@ -324,7 +329,7 @@ def plan_ownership(config: Config, unified: str) -> tuple[ChownCgroup, ...]:
                 break
         else:  # nobody on the host, or someone in a namespace whose maps we don't know
             return ()
-    return (ChownCgroup(path=unified, uid=uid, origin="/mounts"),) if uid else ()
+    return (rareops.ChownCgroup(path=unified, uid=uid, origin="/mounts"),) if uid else ()
 
 
 def _is_writable(options: tuple[str, ...]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel.const import CLONE_NEWNET
 from pyrunc.plan.launch import Launch
-from pyrunc.plan.ops import MaskPath, MountFilesystem, MoveMount, OpenTree
+from pyrunc.plan.makeops import MaskPath, MountFilesystem, MoveMount, OpenTree
 from pyrunc.record import Record
 
 TYPE_CHECKING = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.oci.config import DeviceRule
-from pyrunc.plan.ops import WriteCgroup
+from pyrunc.plan.makeops import WriteCgroup
 from pyrunc.record import Record
 
 TYPE_CHECKING = False

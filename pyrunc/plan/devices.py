@@ -6,7 +6,8 @@ from stat import S_IFBLK, S_IFCHR, S_IFIFO
 
 from pyrunc.kernel import const as c
 from pyrunc.oci.config import Device, Mount
-from pyrunc.plan.ops import MakeDevice, MakeSymlink, MoveMount, Op, OpenTree
+from pyrunc.plan.makeops import MakeDevice, MakeSymlink, MoveMount, OpenTree
+from pyrunc.plan.ops import Op
 from pyrunc.record import Record
 
 # Those that every container has; where the config has a node of the same path, the config's holds.

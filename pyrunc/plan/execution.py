@@ -7,6 +7,7 @@ the host side sets are waited for in between.
 from __future__ import annotations
 
 from pyrunc.kernel import const as c
+from pyrunc.later import later
 from pyrunc.oci.config import Linux, Process
 from pyrunc.plan.cgroups import by_file
 from pyrunc.plan.facts import HostFacts
@@ -14,8 +15,6 @@ from pyrunc.plan.launch import Launch, keyring_steps, process_steps
 from pyrunc.plan.lsm import LABELS, has_label, open_labels
 from pyrunc.plan.ops import (
     Await,
-    BecomeRoot,
-    ChangeRootTo,
     CloseCgroups,
     ExecStub,
     JoinCgroup,
@@ -35,7 +34,10 @@ from pyrunc.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyrunc.plan import rareops
     from pyrunc.plan.seccomp import SeccompProgram
+else:
+    rareops = later("pyrunc.plan.rareops")
 
 
 class ExecutionRequest(Record):
@@ -93,7 +95,7 @@ def plan_execution(
         *(() if request.is_watched else joins),
         *final_cpus(process),
         *((JoinNamespace(takes="init", flags=joined),) if joined else ()),
-        *((BecomeRoot(drop_groups=request.may_set_groups),) if in_user_namespace else ()),
+        *((rareops.BecomeRoot(drop_groups=request.may_set_groups),) if in_user_namespace else ()),
         *_enter(process, request),
         *_console(process),
         *process_steps(process, plan),
@@ -115,7 +117,7 @@ def plan_execution(
 def _enter(process: Process, request: ExecutionRequest) -> tuple[Op, ...]:
     """The container's root, a session, and its keyring."""
     keyring = keyring_steps(process, request.keyring) if request.keyring else ()
-    change = () if request.namespaces & c.CLONE_NEWNS else (ChangeRootTo(takes="root"),)
+    change = () if request.namespaces & c.CLONE_NEWNS else (rareops.ChangeRootTo(takes="root"),)
     root = (OpenRoot(),) if process.terminal else ()  # joined, its root is where we are
     return (*change, *root, NewSession(), *keyring)
 

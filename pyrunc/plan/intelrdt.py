@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pyrunc.errors import UNSUPPORTED, PyruncError
 from pyrunc.oci.rare import IntelRdt
-from pyrunc.plan.ops import EnterResctrl, MakeResctrl, Op
+from pyrunc.plan.ops import Op
+from pyrunc.plan.rareops import EnterResctrl, MakeResctrl
 from pyrunc.record import Record
 
 

@@ -10,58 +10,59 @@ from __future__ import annotations
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
+from pyrunc.later import later
 from pyrunc.oci.config import Config, Linux, Process
 from pyrunc.plan.cgroups import CgroupPlan, by_file
 from pyrunc.plan.devices import DevicePlan, has_host_dev, plan_devices
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.init import init_argv
 from pyrunc.plan.lsm import LABELS, has_label, open_labels
-from pyrunc.plan.mounts import PROPAGATION, MountPlan, plan_mounts
-from pyrunc.plan.namespaces import NamespacePlan, map_lines, plan_namespaces
-from pyrunc.plan.ops import (
+from pyrunc.plan.makeops import (
     AttachRoot,
-    Await,
-    BecomeRoot,
-    ChangeDirectory,
-    ChangeRoot,
-    DenySetgroups,
-    ExecStub,
-    JoinCgroup,
-    JoinNamespace,
-    LabelKeys,
     LoopbackUp,
     MakeDirectory,
     MaskPath,
-    MoveNetDevice,
-    MoveRoot,
+    OpenTree,
+    PivotRoot,
+    ReadonlyPath,
+    RemountReadonly,
+    SetHostname,
+    SetPropagation,
+    WriteSysctl,
+)
+from pyrunc.plan.mounts import PROPAGATION, MountPlan, plan_mounts
+from pyrunc.plan.namespaces import NamespacePlan, map_lines, plan_namespaces
+from pyrunc.plan.ops import (
+    Await,
+    ChangeDirectory,
+    ExecStub,
+    JoinCgroup,
+    JoinNamespace,
     NewSession,
     Op,
     OpenCgroup,
     OpenConsole,
-    OpenTree,
     OwnStdio,
-    PivotRoot,
-    ReadonlyPath,
-    RemountReadonly,
     ReopenNull,
     ResetCpuAffinity,
     ResetSignals,
     RunHooks,
-    SendListener,
     SessionKeyring,
-    SetDomainname,
     SetDumpable,
-    SetHostname,
     SetOomScoreAdj,
-    SetPropagation,
     SetUmask,
     TakeStdio,
     Tell,
-    WriteSysctl,
 )
 from pyrunc.plan.process import EVERY_CAPABILITY, ProcessPlan, compile_profile, plan_process
 from pyrunc.plan.stub import Stub, StubCall
 from pyrunc.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.plan import rareops
+else:
+    rareops = later("pyrunc.plan.rareops")
 
 
 class LaunchRequest(Record):
@@ -217,7 +218,11 @@ def plan_launch(
         *((LoopbackUp(),) if "network" in namespaces.own else ()),
         *(opened if rootless else ()),
         *(_root_steps(config, request, parts, mounts) if has_root else ()),
-        *(() if has_root else (*_hook_steps(config), *_sysctl_steps(linux), ChangeRoot(path=request.rootfs))),
+        *(
+            ()
+            if has_root
+            else (*_hook_steps(config), *_sysctl_steps(linux), rareops.ChangeRoot(path=request.rootfs))
+        ),
         *parts.last,
     )
     return Launch(
@@ -263,7 +268,7 @@ def _attach_steps(
 def keyring_steps(process: Process, name: str) -> tuple[Op, ...]:
     """The keyring is labelled as it is made, for it is a key too."""
     label, origin = process.selinux_label, f"{process.origin}/selinuxLabel"
-    labelled = (LabelKeys(takes=LABELS, label=label, origin=origin),) if label else ()
+    labelled = (rareops.LabelKeys(takes=LABELS, label=label, origin=origin),) if label else ()
     return (*labelled, SessionKeyring(name=name))
 
 
@@ -272,7 +277,7 @@ def keyring_name(container_id: str) -> str:
 
 
 def _may_set_groups(namespaces: NamespacePlan, facts: HostFacts) -> bool:
-    return facts.may_set_groups and not any(isinstance(op, DenySetgroups) for op in namespaces.map)
+    return facts.may_set_groups and not any(isinstance(op, rareops.DenySetgroups) for op in namespaces.map)
 
 
 def _take_user_namespace(namespaces: NamespacePlan, facts: HostFacts) -> tuple[Op, ...]:
@@ -281,7 +286,7 @@ def _take_user_namespace(namespaces: NamespacePlan, facts: HostFacts) -> tuple[O
         return (SetDumpable(value=False),)
     waiting = (Await(point="mapped"),) if "user" in namespaces.own else ()
     can_drop = _may_set_groups(namespaces, facts)
-    return (*waiting, BecomeRoot(drop_groups=can_drop), SetDumpable(value=False))
+    return (*waiting, rareops.BecomeRoot(drop_groups=can_drop), SetDumpable(value=False))
 
 
 def _root_steps(
@@ -306,7 +311,7 @@ def _root_steps(
             ),
         )
     readonly = config.root is not None and config.root.readonly
-    enter: Op = MoveRoot(hide=request.host_mounts_to_hide) if request.no_pivot else PivotRoot()
+    enter: Op = rareops.MoveRoot(hide=request.host_mounts_to_hide) if request.no_pivot else PivotRoot()
     after = PROPAGATION.get(linux.rootfs_propagation, 0)
     return (
         SetPropagation(target="/", flags=c.MS_SLAVE | c.MS_REC),
@@ -360,7 +365,7 @@ def _needs_host(config: Config) -> bool:
 def _device_moves(linux: Linux) -> tuple[Op, ...]:
     is_joined = any(item.type == "network" and item.path for item in linux.namespaces)
     return tuple(
-        MoveNetDevice(
+        rareops.MoveNetDevice(
             device=device.host_name,
             name=device.name or device.host_name,
             takes="ns/network" if is_joined else "",
@@ -402,7 +407,7 @@ def listener_steps(linux: Linux) -> tuple[Op, ...]:
     seccomp = linux.seccomp
     if seccomp is None or not any(item.action == "SCMP_ACT_NOTIFY" for item in seccomp.syscalls):
         return ()
-    send = SendListener(
+    send = rareops.SendListener(
         path=seccomp.listener_path, metadata=seccomp.listener_metadata, origin="/linux/seccomp/listenerPath"
     )
     return (Await(point="filtered"), send, Tell(point="go"))
@@ -432,7 +437,7 @@ def _name_steps(config: Config) -> tuple[Op, ...]:
     if config.hostname:
         steps += (SetHostname(name=config.hostname, origin="/hostname"),)
     if config.domainname:
-        steps += (SetDomainname(name=config.domainname, origin="/domainname"),)
+        steps += (rareops.SetDomainname(name=config.domainname, origin="/domainname"),)
     return steps
 
 

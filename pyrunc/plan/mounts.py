@@ -9,24 +9,21 @@ from __future__ import annotations
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
+from pyrunc.later import later
 from pyrunc.oci.config import Mount
 from pyrunc.plan.cgroupmounts import plan_cgroup_mount
 from pyrunc.plan.facts import CgroupLayout
 from pyrunc.plan.lsm import with_context
+from pyrunc.plan.makeops import MountFilesystem, MoveMount, OpenTree, RemountReadonly, SetPropagation
 from pyrunc.plan.namespaces import map_lines
-from pyrunc.plan.ops import (
-    CopyUp,
-    MapTree,
-    MountFilesystem,
-    MoveMount,
-    Op,
-    OpenFilesystem,
-    OpenTree,
-    RemountReadonly,
-    SetPropagation,
-    SetTreeFlags,
-)
+from pyrunc.plan.ops import Op
 from pyrunc.record import Record, replaced
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.plan import rareops
+else:
+    rareops = later("pyrunc.plan.rareops")
 
 # option -> (bits set, bits cleared): of two that disagree, the later wins, as in mount(8)
 FLAGS = {
@@ -228,7 +225,7 @@ def labelled(op: Op, label: str) -> Op:
         if op.fstype == "mqueue":
             return replaced(op, label=label)
         return op if op.fstype in _WITHOUT_CONTEXT else replaced(op, data=with_context(op.data, label))
-    if isinstance(op, (CopyUp, OpenFilesystem)) and not any(
+    if isinstance(op, (rareops.CopyUp, rareops.OpenFilesystem)) and not any(
         item.startswith("context=") for item in op.options
     ):
         return replaced(op, options=(*op.options, f"context={label}"))
@@ -258,7 +255,7 @@ def _plan_filesystem(mount: Mount, options: _Options) -> _Parts:
     has_mode = any(item.startswith("mode=") for item in options.data)
     if mount.type == "tmpfs" and "tmpcopyup" in mount.options:
         words = tuple(word for bit, word in _WORDS if flags & bit)
-        copied = CopyUp(
+        copied = rareops.CopyUp(
             target=target,
             source=mount.source or mount.type,
             attributes=options.set_flags & ~c.MOUNT_ATTR_RDONLY,
@@ -285,7 +282,7 @@ def _plan_disk(mount: Mount, options: _Options, name: str) -> _Parts:
     """A filesystem on a block device. What devices the container may open is a rule of its cgroup, in which
     the child is by now: what its config mounts is not a matter of that."""
     words = ((c.MS_RDONLY, "ro"), *_WORDS)
-    made = OpenFilesystem(
+    made = rareops.OpenFilesystem(
         fstype=mount.type,
         source=mount.source,
         saves=name,
@@ -321,7 +318,7 @@ def _plan_bind(mount: Mount, options: _Options, name: str, bundle: str, rootfs_p
     target = _inside(mount)
     if recursive_flags:
         opened.append(
-            SetTreeFlags(
+            rareops.SetTreeFlags(
                 takes=name,
                 set_flags=options.recursive_set,
                 clear_flags=options.recursive_clear,
@@ -340,13 +337,13 @@ def _plan_bind(mount: Mount, options: _Options, name: str, bundle: str, rootfs_p
     return opened, [moved], []
 
 
-def _plan_id_map(mount: Mount, name: str, user_maps: tuple[str, str]) -> tuple[MapTree, ...]:
+def _plan_id_map(mount: Mount, name: str, user_maps: tuple[str, str]) -> tuple[rareops.MapTree, ...]:
     """By the mount's own mappings; without, by those of the container's user namespace."""
     if not mount.uid_mappings and not {"idmap", "ridmap"} & set(mount.options):
         return ()
     maps = (map_lines(mount.uid_mappings), map_lines(mount.gid_mappings)) if mount.uid_mappings else user_maps
     return (
-        MapTree(
+        rareops.MapTree(
             takes=name,
             recursive="ridmap" in mount.options,
             uid_map=maps[0],

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
 from pyrunc.kernel import const as c
+from pyrunc.later import later
 from pyrunc.oci.config import IdMapping, Linux, Namespace
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.ops import (
-    DenySetgroups,
-    JoinNamespace,
-    Op,
-    OpenNamespace,
-    Unshare,
-    WriteIdMap,
-    WriteTimeOffsets,
-)
+from pyrunc.plan.makeops import OpenNamespace
+from pyrunc.plan.ops import JoinNamespace, Op, Unshare
 from pyrunc.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.oci.rare import TimeOffset
+    from pyrunc.plan import rareops
+else:
+    rareops = later("pyrunc.plan.rareops")
 
 # type -> (CLONE_NEW*, its name below /proc/PID/ns)
 KINDS = {
@@ -118,20 +115,20 @@ def _plan_clocks(offsets: tuple[TimeOffset, ...], flags: int) -> tuple[Op, ...]:
     return (
         *((Unshare(flags=user, origin="/linux/namespaces"),) if user else ()),
         Unshare(flags=c.CLONE_NEWTIME, origin="/linux/namespaces"),
-        WriteTimeOffsets(text=text, origin="/linux/timeOffsets"),
+        rareops.WriteTimeOffsets(text=text, origin="/linux/timeOffsets"),
     )
 
 
 def _plan_maps(linux: Linux, facts: HostFacts) -> tuple[Op, ...]:
     """Who may not write a map of more than himself asks newuidmap(1), which reads /etc/subuid."""
     may_write = facts.is_privileged
-    uid_map = WriteIdMap(
+    uid_map = rareops.WriteIdMap(
         file="uid_map",
         text=map_lines(linux.uid_mappings),
         helper="" if may_write or _is_own(linux.uid_mappings, facts.uid) else "newuidmap",
         origin="/linux/uidMappings",
     )
-    gid_map = WriteIdMap(
+    gid_map = rareops.WriteIdMap(
         file="gid_map",
         text=map_lines(linux.gid_mappings),
         helper="" if may_write or _is_own(linux.gid_mappings, facts.gid) else "newgidmap",
@@ -139,7 +136,7 @@ def _plan_maps(linux: Linux, facts: HostFacts) -> tuple[Op, ...]:
     )
     if may_write or gid_map.helper:
         return (gid_map, uid_map)
-    return (DenySetgroups(origin="/linux/gidMappings"), gid_map, uid_map)
+    return (rareops.DenySetgroups(origin="/linux/gidMappings"), gid_map, uid_map)
 
 
 def _is_own(mappings: tuple[IdMapping, ...], number: int) -> bool:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
+from pyrunc.later import later
 from pyrunc.oci.config import CAPABILITIES, RLIMITS, Capabilities, Linux, Process
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.init import init_calls
 from pyrunc.plan.lsm import label_calls
-from pyrunc.plan.ops import FillHome, FindProgram, Op, SetOomScoreAdj, SetRlimit
+from pyrunc.plan.ops import FillHome, FindProgram, Op, SetOomScoreAdj
 from pyrunc.plan.scheduling import scheduling_calls
 from pyrunc.plan.stub import (
     FILTERED,
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.oci.config import Config, Seccomp
+    from pyrunc.plan import rareops
     from pyrunc.plan.seccomp import SeccompProgram
+else:
+    rareops = later("pyrunc.plan.rareops")
 
 _NUMBER_OF = {name: number for number, name in enumerate(CAPABILITIES)}
 _DAC_OVERRIDE = 1
@@ -242,7 +246,7 @@ def _outside(process: Process, in_user_namespace: bool) -> tuple[Op, ...]:
         ops.append(SetOomScoreAdj(value=process.oom_score_adj, origin=f"{process.origin}/oomScoreAdj"))
     for limit in process.rlimits if in_user_namespace else ():
         ops.append(
-            SetRlimit(
+            rareops.SetRlimit(
                 resource=_RLIMIT_NUMBERS[limit.type],
                 name=limit.type,
                 soft=limit.soft,

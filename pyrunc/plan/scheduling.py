@@ -7,13 +7,17 @@ them. CPUs are the child's own steps, around joining the cgroup: before, they ar
 from __future__ import annotations
 
 from pyrunc.kernel import const as c
+from pyrunc.later import later
 from pyrunc.oci.config import Linux, Process
-from pyrunc.plan.ops import Op, ResetCpuAffinity, SetCpuAffinity
+from pyrunc.plan.ops import Op, ResetCpuAffinity
 from pyrunc.plan.stub import StubCall, Text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyrunc.oci.rare import Scheduler
+    from pyrunc.plan import rareops
+else:
+    rareops = later("pyrunc.plan.rareops")
 
 _ATTRIBUTES_SIZE = 56  # struct sched_attr with its clamps, Linux 5.3
 
@@ -92,4 +96,4 @@ def final_cpus(process: Process) -> tuple[Op, ...]:
 
 def _cpus(text: str, origin: str) -> tuple[Op, ...]:
     mask = number_mask(text)
-    return (SetCpuAffinity(cpus=text, mask=mask, origin=origin),) if mask else ()
+    return (rareops.SetCpuAffinity(cpus=text, mask=mask, origin=origin),) if mask else ()

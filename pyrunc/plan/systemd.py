@@ -22,7 +22,8 @@ from pyrunc.plan.cgroups import (
     plan_ownership,
 )
 from pyrunc.plan.devicerules import EVERY_ACCESS, MKNOD, READ, WRITE, effective_rules
-from pyrunc.plan.ops import EnterCgroup, SetUnitProperties, StartUnit, WriteCgroup
+from pyrunc.plan.makeops import WriteCgroup
+from pyrunc.plan.rareops import EnterCgroup, SetUnitProperties, StartUnit
 from pyrunc.record import Record
 
 TYPE_CHECKING = False
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
     from pyrunc.oci.config import Config, Resources
     from pyrunc.plan.facts import CgroupLayout, SystemdFacts
-    from pyrunc.plan.ops import Op, Property
+    from pyrunc.plan.ops import Op
+    from pyrunc.plan.rareops import Property
 
 _NO_LIMIT = (1 << 64) - 1
 _DEFAULT_PERIOD = 100_000

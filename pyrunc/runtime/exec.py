@@ -18,7 +18,7 @@ from pyrunc.plan.execution import ExecutionRequest, plan_execution
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.launch import Launch, listener_steps
 from pyrunc.plan.namespaces import KINDS
-from pyrunc.plan.ops import ChangeRootTo, OpenCgroup
+from pyrunc.plan.ops import OpenCgroup
 from pyrunc.plan.process import compile_profile
 from pyrunc.record import Record, replaced
 from pyrunc.runtime import spawn, store
@@ -189,7 +189,7 @@ def open_inside(state: store.State, init: int, launch: Launch) -> Host:
     """What a plan of an execution takes from the host side."""
     host = Host(state.bundle, lambda _status: hook_text(state, RUNNING))
     host.saved["init"] = posix.dup(init)
-    if any(isinstance(op, ChangeRootTo) for op in launch.child):
+    if any(getattr(op, "takes", "") == "root" for op in launch.child):
         host.saved["root"] = posix.open(f"/proc/{state.pid}/root", posix.O_RDONLY | posix.O_CLOEXEC)
     return host
 

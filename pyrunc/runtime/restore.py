@@ -19,7 +19,7 @@ from pyrunc.linux.criu import rpc
 from pyrunc.linux.criu.session import Session
 from pyrunc.linux.hooks import run_hooks
 from pyrunc.plan import criu
-from pyrunc.plan.ops import EnterResctrl, MakeResctrl
+from pyrunc.plan.rareops import EnterResctrl, MakeResctrl
 from pyrunc.record import Record, replaced
 from pyrunc.runtime import spawn, store
 from pyrunc.runtime.create import (

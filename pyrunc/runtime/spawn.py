@@ -202,7 +202,7 @@ def _be_stage(launch: Launch, child: Child, cgroup_fd: int) -> NoReturn:
         child.preserved = _preserved(launch)
         child.close_others()
         for op in launch.stage:
-            steps.STEPS[type(op)](op, child)
+            steps.STEPS[type(op).__name__](op, child)
             step += 1
         pid, _ = syscall.clone3(launch.clone_flags | c.CLONE_PARENT, cgroup_fd)
         if pid == 0:

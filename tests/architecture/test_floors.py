@@ -14,13 +14,15 @@ GROUND = (
     "__version__",
 )  # fmt: skip
 
+OPERATIONS = ("plan.ops", "plan.makeops", "plan.rareops")
+
 # package -> what it may import besides itself and the ground
 FLOORS: dict[str, tuple[str, ...]] = {
     "kernel": (),
     "oci": (),
     "plan": ("oci", "kernel.const"),
-    "linux": ("plan.ops", "plan.facts", "kernel"),
-    "child": ("plan.ops", "kernel"),
+    "linux": (*OPERATIONS, "plan.facts", "kernel"),
+    "child": (*OPERATIONS, "kernel"),
     "runtime": ("oci", "plan", "linux", "child", "kernel"),
     # the runtime through shim.oci_runtime alone, which reaches it by name
     "shim": ("kernel", "oci.node", "oci.state", "linux.cgroups.oom"),

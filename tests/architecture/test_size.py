@@ -12,7 +12,7 @@ from tests.architecture.sources import files, lines_of_code, name_of, tree
 FILE_LINES = 500
 FUNCTION_LINES = 60
 COMMAND_LINES = 60  # besides its tables
-CHILD_LINES = 980  # of code; fifty of them copy a tree, twenty let go of what others have open
+CHILD_LINES = 985  # of code; fifty of them copy a tree, twenty let go of what others have open
 
 # What may be longer, and the one clear reason
 LONGER = {
@@ -20,7 +20,6 @@ LONGER = {
         560,
         "a Record and a parser for each object of the specification: one table, in its order",
     ),
-    "plan.ops": (650, "the vocabulary of a launch: one Record after the other"),
     "plan.launch.plan_launch": (90, "the order of a whole launch, to be read at one go"),
     "plan.process.plan_process": (70, "one field of the process object after the other"),
     "plan.stub._code_aarch64": (80, "one program in machine code, line by line"),

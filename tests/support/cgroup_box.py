@@ -15,14 +15,14 @@ from pyrunc.linux.cgroups.files import place_of
 from pyrunc.linux.cgroups.processes import kill_all
 from pyrunc.linux.cgroups.remove import remove
 from pyrunc.oci.config import Config, Linux, Resources
-from pyrunc.plan import ops
+from pyrunc.plan import makeops, ops, rareops
 from pyrunc.plan.cgroups import CgroupPlan, plan_cgroup
 
 DO = {
-    ops.MakeCgroup: apply.make_cgroup,
-    ops.WriteCgroup: apply.write_cgroup,
-    ops.AttachDeviceProgram: apply.attach_device_program,
-    ops.ChownCgroup: apply.chown_cgroup,
+    makeops.MakeCgroup: apply.make_cgroup,
+    makeops.WriteCgroup: apply.write_cgroup,
+    makeops.AttachDeviceProgram: apply.attach_device_program,
+    rareops.ChownCgroup: apply.chown_cgroup,
 }
 BUSYBOX = "/bin/busybox"
 

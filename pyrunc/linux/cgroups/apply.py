@@ -11,11 +11,14 @@ from pyrunc.kernel.procfs import read_text
 from pyrunc.linux.cgroups import freezer
 from pyrunc.linux.cgroups.files import read_if_there, write_file
 from pyrunc.linux.cgroups.processes import processes_below
-from pyrunc.plan.ops import AttachDeviceProgram, ChownCgroup, MakeCgroup, Op, OpenCgroup, WriteCgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from pyrunc.plan.makeops import AttachDeviceProgram, MakeCgroup, WriteCgroup
+    from pyrunc.plan.ops import OpenCgroup
+    from pyrunc.plan.rareops import ChownCgroup
 
 _DELEGATE_FILE = "/sys/kernel/cgroup/delegate"
 _DELEGATED_BEFORE_4_15 = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
@@ -311,10 +314,10 @@ def open_cgroup(op: OpenCgroup) -> int:
 # --- without permission ---------------------------------------------------------------------------
 
 
-def find_denied(make: tuple[Op, ...]) -> tuple[str, ...]:
+def find_denied(make: tuple[Any, ...]) -> tuple[str, ...]:
     """Which of the cgroups in a plan we may not make: for `plan.cgroups.plan_without`. Made for users
     other than root; to ask beforehand, as the plan for those without is another one."""
-    return tuple(op.path for op in make if isinstance(op, MakeCgroup) and not _may_make(op))
+    return tuple(op.path for op in make if type(op).__name__ == "MakeCgroup" and not _may_make(op))
 
 
 def _may_make(op: MakeCgroup) -> bool:

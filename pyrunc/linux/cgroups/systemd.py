@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from pyrunc.plan.ops import SetUnitProperties, StartUnit
+    from pyrunc.plan.rareops import SetUnitProperties, StartUnit
 
 _jeepney: Any = load("jeepney", "the systemd cgroup manager")
 

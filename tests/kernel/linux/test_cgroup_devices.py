@@ -14,7 +14,7 @@ from pyrunc.linux.cgroups import apply
 from pyrunc.oci.config import DeviceRule, Resources
 from pyrunc.plan.devicebpf import assemble
 from pyrunc.plan.devicerules import effective_rules
-from pyrunc.plan.ops import AttachDeviceProgram
+from pyrunc.plan.makeops import AttachDeviceProgram
 
 pytestmark = needs_root
 CANDIDATES = ("/dev/kmsg", "/dev/loop-control", "/dev/fuse", "/dev/vda", "/dev/hwrng")

@@ -12,7 +12,7 @@ from pyrunc.errors import INTERNAL, PyruncError
 from pyrunc.linux.cgroups import apply
 from pyrunc.oci.config import Cpu, Memory, Resources
 from pyrunc.oci.rare import BlockIo, HugepageLimit, ThrottleDevice
-from pyrunc.plan.ops import MakeCgroup, WriteCgroup
+from pyrunc.plan.makeops import MakeCgroup, WriteCgroup
 
 pytestmark = needs_cgroup1
 

@@ -15,7 +15,7 @@ from pyrunc.linux.cgroups.processes import kill_all, procs
 from pyrunc.linux.cgroups.remove import remove
 from pyrunc.oci.config import Cpu, Memory, Mount, Namespace, Process, Resources, User
 from pyrunc.oci.rare import BlockIo, HugepageLimit, ThrottleDevice
-from pyrunc.plan.ops import MakeCgroup
+from pyrunc.plan.makeops import MakeCgroup
 
 pytestmark = needs_cgroup2
 

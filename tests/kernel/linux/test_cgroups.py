@@ -21,7 +21,7 @@ from pyrunc.linux.cgroups.processes import kill_all, procs
 from pyrunc.linux.cgroups.remove import remove
 from pyrunc.oci.config import Cpu, Memory, Resources
 from pyrunc.plan.cgroup_update import files_to_read, plan_update
-from pyrunc.plan.ops import MakeCgroup, WriteCgroup
+from pyrunc.plan.makeops import MakeCgroup, WriteCgroup
 
 FORKER = "while :; do sleep 0.01 & done"
 

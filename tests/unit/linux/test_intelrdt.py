@@ -4,7 +4,7 @@ import pytest
 
 from pyrunc.errors import CONFLICT, INVALID, PyruncError
 from pyrunc.linux.intelrdt import enter_group, find_mountpoint, make_group, parse_schemata, remove_groups
-from pyrunc.plan.ops import EnterResctrl, MakeResctrl
+from pyrunc.plan.rareops import EnterResctrl, MakeResctrl
 
 
 @pytest.fixture

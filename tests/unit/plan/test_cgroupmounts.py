@@ -8,8 +8,8 @@ from support.launches import HYBRID, V2
 from pyrunc.kernel import const as c
 from pyrunc.oci.config import Mount
 from pyrunc.plan.facts import CgroupLayout
+from pyrunc.plan.makeops import MakeSymlink, MountFilesystem, MoveMount, RemountReadonly
 from pyrunc.plan.mounts import MountPlan, plan_mounts
-from pyrunc.plan.ops import MakeSymlink, MountFilesystem, MoveMount, RemountReadonly
 
 SAFE = c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NODEV | c.MOUNT_ATTR_NOEXEC
 PATHS = (

@@ -22,7 +22,9 @@ from pyrunc.oci.config import (
 from pyrunc.oci.rare import HugepageLimit, Network
 from pyrunc.plan.cgroups import CgroupPlan, plan_cgroup, plan_without
 from pyrunc.plan.facts import CgroupLayout, Hierarchy
-from pyrunc.plan.ops import AttachDeviceProgram, ChownCgroup, MakeCgroup, OpenCgroup, WriteCgroup
+from pyrunc.plan.makeops import AttachDeviceProgram, MakeCgroup, WriteCgroup
+from pyrunc.plan.ops import OpenCgroup
+from pyrunc.plan.rareops import ChownCgroup
 
 ROOT = "/sys/fs/cgroup"
 V1 = CgroupLayout(

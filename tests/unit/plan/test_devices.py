@@ -9,7 +9,7 @@ import pytest
 
 from pyrunc.oci.config import Device, Mount
 from pyrunc.plan.devices import DevicePlan, has_host_dev, make_device_number, plan_devices
-from pyrunc.plan.ops import MakeDevice, MakeSymlink, MoveMount, OpenTree
+from pyrunc.plan.makeops import MakeDevice, MakeSymlink, MoveMount, OpenTree
 
 DEFAULT = ("/dev/null", "/dev/random", "/dev/full", "/dev/tty", "/dev/zero", "/dev/urandom")
 

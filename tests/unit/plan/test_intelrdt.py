@@ -6,7 +6,7 @@ from support.fields import covers
 from pyrunc.errors import UNSUPPORTED, PyruncError
 from pyrunc.oci.rare import IntelRdt
 from pyrunc.plan.intelrdt import IntelRdtPlan, plan_intel_rdt, plan_rdt_update
-from pyrunc.plan.ops import EnterResctrl, MakeResctrl
+from pyrunc.plan.rareops import EnterResctrl, MakeResctrl
 
 STATUS = "/r/info/last_cmd_status"
 

@@ -19,7 +19,7 @@ from support.launches import NO_CGROUPS, ON_HYBRID, ON_V2, UNPRIVILEGED, as_text
 from pyrunc.errors import PyruncError
 from pyrunc.oci.default import default_document
 from pyrunc.plan import launch as planner
-from pyrunc.plan import ops
+from pyrunc.plan import makeops, ops, rareops
 from pyrunc.plan.launch import Launch, sysctl_path
 from pyrunc.plan.stub import STEP_SECCOMP
 from pyrunc.record import replaced
@@ -105,10 +105,10 @@ def test_a_launch_is_as_it_was(name):
 
 # -- what must hold for every launch -------------------------------------------------------------------
 
-ENTERING = (ops.PivotRoot, ops.MoveRoot, ops.ChangeRoot)
+ENTERING = (makeops.PivotRoot, rareops.MoveRoot, rareops.ChangeRoot)
 MOUNTING = (
-    ops.AttachRoot, ops.MaskPath, ops.MountFilesystem, ops.MoveMount, ops.OpenConsole, ops.OpenTree,
-    ops.ReadonlyPath, ops.RemountReadonly, ops.SetTreeFlags,
+    makeops.AttachRoot, makeops.MaskPath, makeops.MountFilesystem, makeops.MoveMount, ops.OpenConsole,
+    makeops.OpenTree, makeops.ReadonlyPath, makeops.RemountReadonly, rareops.SetTreeFlags,
 )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def entry(launch: Launch) -> int:
 def test_the_root_is_entered_once_and_nothing_is_mounted_after(name):
     launch = LAUNCHES[name]()
     after = launch.child[entry(launch) + 1 :]
-    assert not [op for op in after if isinstance(op, (*MOUNTING, ops.MakeDevice, ops.WriteSysctl))]
+    assert not [op for op in after if isinstance(op, (*MOUNTING, makeops.MakeDevice, makeops.WriteSysctl))]
 
 
 @every_launch
@@ -141,7 +141,7 @@ def test_nobody_may_look_into_the_child_before_it_touches_the_image(name):
     undumpable = launch.child.index(ops.SetDumpable(value=False))
     assert undumpable < entry(launch)
     early = launch.child[:undumpable]
-    assert not [op for op in early if isinstance(op, (ops.AttachRoot, ops.MoveMount, ops.RunHooks))]
+    assert not [op for op in early if isinstance(op, (makeops.AttachRoot, makeops.MoveMount, ops.RunHooks))]
 
 
 @every_launch
@@ -211,16 +211,18 @@ def steps(launch: Launch, *wanted: type) -> list[type]:
 
 def test_hooks_find_a_writable_root_and_masks_come_after_them():
     order = steps(
-        LAUNCHES["everything"](), ops.MakeDirectory, ops.RunHooks, ops.OpenConsole, ops.WriteSysctl,
-        ops.PivotRoot, ops.SetHostname, ops.ChangeDirectory,
+        LAUNCHES["everything"](), makeops.MakeDirectory, ops.RunHooks, ops.OpenConsole, makeops.WriteSysctl,
+        makeops.PivotRoot, makeops.SetHostname, ops.ChangeDirectory,
     )  # fmt: skip
     assert order == [
-        ops.MakeDirectory, ops.RunHooks, ops.OpenConsole, ops.WriteSysctl, ops.PivotRoot, ops.SetHostname,
-        ops.ChangeDirectory,
+        makeops.MakeDirectory, ops.RunHooks, ops.OpenConsole, makeops.WriteSysctl, makeops.PivotRoot,
+        makeops.SetHostname, ops.ChangeDirectory,
     ]  # fmt: skip
     child = kinds(LAUNCHES["everything"]().child)
-    assert child.index(ops.RunHooks) < child.index(ops.ReadonlyPath) < child.index(ops.MaskPath)
-    assert max(n for n, kind in enumerate(child) if kind is ops.MaskPath) < child.index(ops.RemountReadonly)
+    assert child.index(ops.RunHooks) < child.index(makeops.ReadonlyPath) < child.index(makeops.MaskPath)
+    assert max(n for n, kind in enumerate(child) if kind is makeops.MaskPath) < child.index(
+        makeops.RemountReadonly
+    )
 
 
 def test_network_devices_move_once_the_namespaces_are_there_and_before_settings_of_theirs():
@@ -229,11 +231,11 @@ def test_network_devices_move_once_the_namespaces_are_there_and_before_settings_
     launch = plan(document)
     words = [op.point for op in launch.attach if isinstance(op, ops.Await | ops.Tell)]
     assert words == ["mapped", "prepared", "hooks run", "ready"]
-    (at,) = [n for n, op in enumerate(launch.attach) if isinstance(op, ops.MoveNetDevice)]
+    (at,) = [n for n, op in enumerate(launch.attach) if isinstance(op, rareops.MoveNetDevice)]
     assert launch.attach[at - 1] == ops.Await(point="prepared")
     assert launch.attach[at + 1] == ops.Tell(point="hooks run")
     steps = list(launch.child)
-    (setting,) = [n for n, op in enumerate(steps) if isinstance(op, ops.WriteSysctl)]
+    (setting,) = [n for n, op in enumerate(steps) if isinstance(op, makeops.WriteSysctl)]
     assert steps.index(ops.Await(point="hooks run")) < setting
 
 
@@ -244,31 +246,31 @@ def test_a_network_device_moves_to_the_namespace_that_is_joined():
             namespace["path"] = "/run/netns/x"
     document["linux"]["netDevices"] = {"eth7": {}}
     launch = plan(document)
-    (move,) = [op for op in launch.attach if isinstance(op, ops.MoveNetDevice)]
-    assert move.takes in {op.saves for op in launch.prepare if isinstance(op, ops.OpenNamespace)}
+    (move,) = [op for op in launch.attach if isinstance(op, rareops.MoveNetDevice)]
+    assert move.takes in {op.saves for op in launch.prepare if isinstance(op, makeops.OpenNamespace)}
 
 
 def test_a_privileged_host_side_opens_sources_and_an_unprivileged_child_its_own():
     privileged, rootless = LAUNCHES["user-namespace"](), LAUNCHES["rootless"]()
-    assert ops.OpenTree in kinds(privileged.prepare)
-    assert ops.OpenTree not in kinds(privileged.child)
-    assert ops.OpenTree not in kinds(rootless.prepare)
+    assert makeops.OpenTree in kinds(privileged.prepare)
+    assert makeops.OpenTree not in kinds(privileged.child)
+    assert makeops.OpenTree not in kinds(rootless.prepare)
     child = kinds(rootless.child)
-    assert child.index(ops.BecomeRoot) < child.index(ops.OpenTree) < child.index(ops.AttachRoot)
+    assert child.index(rareops.BecomeRoot) < child.index(makeops.OpenTree) < child.index(makeops.AttachRoot)
 
 
 @pytest.mark.parametrize("change", [dict, with_user_namespace])
 def test_groups_are_left_alone_where_our_user_namespace_denies_them(change):
     launch = plan(change(default_config()), replaced(ON_V2, in_user_namespace=True, may_set_groups=False))
     assert "setgroups" not in [call.call for call in launch.calls]
-    assert not any(op.drop_groups for op in launch.child if isinstance(op, ops.BecomeRoot))
+    assert not any(op.drop_groups for op in launch.child if isinstance(op, rareops.BecomeRoot))
     assert "setgroups" in [call.call for call in plan(change(default_config()), ON_V2).calls]
 
 
 def test_no_pivot_hides_the_hosts_proc():
     launch = plan(default_config(), no_pivot=True, host_mounts_to_hide=("/proc", "/sys"))
-    assert ops.MoveRoot(hide=("/proc", "/sys")) in launch.child
-    assert ops.PivotRoot not in kinds(launch.child)
+    assert rareops.MoveRoot(hide=("/proc", "/sys")) in launch.child
+    assert makeops.PivotRoot not in kinds(launch.child)
 
 
 @pytest.mark.parametrize(
@@ -283,15 +285,15 @@ def test_propagation_of_the_rootfs(given, root, ours):
     document = default_config()
     document["linux"]["rootfsPropagation"] = given
     launch = plan(document)
-    (tree,) = (op for op in launch.prepare if isinstance(op, ops.OpenTree) and op.saves == "root")
+    (tree,) = (op for op in launch.prepare if isinstance(op, makeops.OpenTree) and op.saves == "root")
     assert tree.propagation == root
     after = launch.child[entry(launch) + 1 :]
-    assert [op.flags for op in after if isinstance(op, ops.SetPropagation)] == ([ours] if ours else [])
+    assert [op.flags for op in after if isinstance(op, makeops.SetPropagation)] == ([ours] if ours else [])
 
 
 def test_without_a_mount_namespace_nothing_is_mounted_and_names_are_confined():
     launch = LAUNCHES["no-mount-namespace"]()
-    assert ops.ChangeRoot(path="/bundle/rootfs") in launch.child
+    assert rareops.ChangeRoot(path="/bundle/rootfs") in launch.child
     assert not [op for op in (*launch.prepare, *launch.child) if isinstance(op, MOUNTING)]
 
 

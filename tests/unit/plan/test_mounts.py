@@ -9,17 +9,9 @@ from pyrunc.kernel import const as c
 from pyrunc.oci.config import IdMapping, Mount
 from pyrunc.oci.features import MOUNT_OPTIONS
 from pyrunc.plan.facts import CgroupLayout
+from pyrunc.plan.makeops import MountFilesystem, MoveMount, OpenTree, RemountReadonly, SetPropagation
 from pyrunc.plan.mounts import ATTRIBUTES, FLAGS, PROPAGATION, MountPlan, is_bind, plan_mounts
-from pyrunc.plan.ops import (
-    CopyUp,
-    MapTree,
-    MountFilesystem,
-    MoveMount,
-    OpenTree,
-    RemountReadonly,
-    SetPropagation,
-    SetTreeFlags,
-)
+from pyrunc.plan.rareops import CopyUp, MapTree, SetTreeFlags
 
 
 def plan(*mounts: Mount, propagation: str = "", **more) -> MountPlan:

@@ -8,7 +8,7 @@ from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
 from pyrunc.oci.config import CAPABILITIES, Capabilities, Config, Linux, Process, Rlimit, Seccomp, User
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.ops import FillHome, FindProgram, SetOomScoreAdj, SetRlimit
+from pyrunc.plan.ops import FillHome, FindProgram, SetOomScoreAdj
 from pyrunc.plan.process import (
     EVERY_CAPABILITY,
     CapabilitySets,
@@ -19,6 +19,7 @@ from pyrunc.plan.process import (
     plan_process,
     program_candidates,
 )
+from pyrunc.plan.rareops import SetRlimit
 from pyrunc.plan.seccomp import SeccompProgram
 from pyrunc.plan.stub import STEP_SECCOMP, StubCall, Text, find_call
 from pyrunc.record import replaced

@@ -5,7 +5,7 @@ from support.launches import HYBRID, V2
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.oci.config import parse_config
-from pyrunc.plan import ops
+from pyrunc.plan import makeops, rareops
 from pyrunc.plan.annotations import property_of
 from pyrunc.plan.facts import SystemdFacts
 from pyrunc.plan.systemd import (
@@ -59,7 +59,8 @@ def test_what_is_no_slice(name):
 
 def properties(is_v2=True, version=255, current=(), **files):
     writes = [
-        ops.WriteCgroup(path=f"/c/{name.replace('__', '.')}", value=value) for name, value in files.items()
+        makeops.WriteCgroup(path=f"/c/{name.replace('__', '.')}", value=value)
+        for name, value in files.items()
     ]
     found = limit_properties(writes, dict(current), is_v2=is_v2, systemd=SystemdFacts(version=version))
     return {name: value for name, _, value in found}
@@ -153,27 +154,29 @@ def test_on_v2_the_scope_comes_first_and_files_last():
     assert (plan.join, plan.unit) == ((), "pyrunc-box.scope")
     (guard,) = plan.make
     start, make, limit, devices = plan.attach
-    assert isinstance(guard, ops.MakeCgroup)
+    assert isinstance(guard, makeops.MakeCgroup)
     assert guard.is_guarded
     assert guard.path == plan.paths[0][1]
-    assert isinstance(start, ops.StartUnit)
+    assert isinstance(start, rareops.StartUnit)
     assert ("TasksMax", "t", 5) in start.properties
     assert ("DevicePolicy", "s", "strict") in start.properties
     path = "/sys/fs/cgroup/init.scope/system.slice/pyrunc-box.scope"
-    assert isinstance(make, ops.MakeCgroup)
+    assert isinstance(make, makeops.MakeCgroup)
     assert (make.path, make.required, make.is_guarded) == (path, ("pids",), False)
-    assert isinstance(limit, ops.WriteCgroup)
+    assert isinstance(limit, makeops.WriteCgroup)
     assert limit.path == f"{path}/pids.max"
-    assert isinstance(devices, ops.AttachDeviceProgram)
+    assert isinstance(devices, makeops.AttachDeviceProgram)
 
 
 def test_on_v1_each_hierarchy_has_the_same_place_and_the_child_is_put_there():
     plan = scope(HYBRID, resources={"memory": {"limit": 4096}})
-    entered = [op.path for op in plan.attach if isinstance(op, ops.EnterCgroup)]
-    assert entered == [op.path for op in plan.make if isinstance(op, ops.MakeCgroup) and not op.is_unified]
+    entered = [op.path for op in plan.attach if isinstance(op, rareops.EnterCgroup)]
+    assert entered == [
+        op.path for op in plan.make if isinstance(op, makeops.MakeCgroup) and not op.is_unified
+    ]
     assert all(path.endswith("/init.scope/system.slice/pyrunc-box.scope") for path in entered)
-    assert isinstance(plan.attach[0], ops.StartUnit)
-    assert isinstance(plan.attach[-1], ops.WriteCgroup)
+    assert isinstance(plan.attach[0], rareops.StartUnit)
+    assert isinstance(plan.attach[-1], makeops.WriteCgroup)
 
 
 def test_what_is_allowed_is_known_to_systemd():
@@ -189,18 +192,18 @@ def test_what_is_allowed_is_known_to_systemd():
 
 
 def test_what_systemd_rounds_is_put_back_after_it_was_told_of_another_thing():
-    writes = (ops.WriteCgroup(path="/c/cpu.weight", value="59", origin="/cpu/shares"),)
+    writes = (makeops.WriteCgroup(path="/c/cpu.weight", value="59", origin="/cpu/shares"),)
     current = {"/c/cpu.max": "25250 50000\n", "/c/memory.max": "max\n"}
     told, *after = plan_unit_update(writes, current, unit="u", is_v2=True, systemd=SystemdFacts(version=252))
-    assert isinstance(told, ops.SetUnitProperties)
-    assert after == [ops.WriteCgroup(path="/c/cpu.max", value="25250 50000", origin="/cpu/shares")]
-    writes = (ops.WriteCgroup(path="/c/pids.max", value="5", origin="/pids/limit"),)
+    assert isinstance(told, rareops.SetUnitProperties)
+    assert after == [makeops.WriteCgroup(path="/c/cpu.max", value="25250 50000", origin="/cpu/shares")]
+    writes = (makeops.WriteCgroup(path="/c/pids.max", value="5", origin="/pids/limit"),)
     (told,) = plan_unit_update(writes, current, unit="u", is_v2=True, systemd=SystemdFacts(version=252))
 
 
 def test_an_idle_container_is_so_until_it_is_told_otherwise():
-    weight = ops.WriteCgroup(path="/c/cpu.weight", value="59")
-    idle = ops.WriteCgroup(path="/c/cpu.idle", value="0")
+    weight = makeops.WriteCgroup(path="/c/cpu.weight", value="59")
+    idle = makeops.WriteCgroup(path="/c/cpu.idle", value="0")
     for writes, told in (((weight,), 0), ((idle, weight), 1)):
         found = plan_unit_update(
             writes, {"/c/cpu.idle": "1\n"}, unit="u", is_v2=True, systemd=SystemdFacts(version=252)
@@ -209,7 +212,7 @@ def test_an_idle_container_is_so_until_it_is_told_otherwise():
 
 
 def test_an_update_that_systemd_need_not_know_of_is_not_told():
-    writes = (ops.WriteCgroup(path="/c/hugetlb.2MB.max", value="1"),)
+    writes = (makeops.WriteCgroup(path="/c/hugetlb.2MB.max", value="1"),)
     assert plan_unit_update(writes, {}, unit="u", is_v2=True, systemd=SystemdFacts(version=252)) == ()
 
 
