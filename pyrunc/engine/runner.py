@@ -64,6 +64,7 @@ class Runner:
         self._containers, self._volumes, self._endpoints = containers, volumes, endpoints
         self._bundles, self._waiting, self._watch = bundles, waiting, watch
         self._unsettled: set[str] = set()  # started, and not undone yet
+        self._restarted: set[str] = set()  # by hand, and not said yet to have been started
 
     # --- start ------------------------------------------------------------------------------------
 
@@ -91,6 +92,15 @@ class Runner:
                 raise
         if container.error or container.was_stopped:
             self._forget_past(id)
+
+    def start_again(self, container: Container) -> None:
+        """As `start`; that it was a restart is told when it is told to be started."""
+        self._restarted.add(container.id)
+        try:
+            self.start(container.id)
+        except BaseException:
+            self._restarted.discard(container.id)
+            raise
 
     def forget_start(self, container: Container) -> None:
         """One that was cut off before the container ran."""
@@ -183,10 +193,13 @@ class Runner:
         if name == "health_status":
             health = (event["status"].get("health") or {}).get("status", "")
             self._containers.publish(container, f"health_status: {health}")
-        elif name == "kill":
+        elif name == "kill" and not container.is_removing:  # a removal has told of its own
             self._containers.publish(container, "kill", signal=str(event.get("signal", "")))
         elif name in _ACTIONS:
             self._containers.publish(container, _ACTIONS[name])
+            if name == "start" and container.id in self._restarted:
+                self._restarted.discard(container.id)
+                self._containers.publish(container, "restart")
 
     def _ended(self, id: str) -> None:
         """In a thread of its own, for it waits for others."""
@@ -202,6 +215,10 @@ class Runner:
                 self.start(id)
         except PyruncError as error:
             log.error(f"container {id} has ended: {error}")
+
+    def await_end(self, id: str) -> None:
+        """Of one that has ended: until what happened before its end has been told."""
+        self._watch.await_end(id)
 
     def end_orphan(self, container: Container) -> bool:
         """Whether it ran, but its shim was killed: nobody would read what it writes, see its end or start it

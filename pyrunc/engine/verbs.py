@@ -86,7 +86,9 @@ class Verbs:
         except PyruncError as error:
             if error.kind not in (NOT_FOUND, WRONG_STATE):  # it ended meanwhile
                 raise
+        self._runner.await_end(container.id)
         self._settle(container.id)
+        self._containers.publish(container, "stop")
 
     def _mark_stopped(self, id: str) -> None:
         with self._locks.holding(id):
@@ -120,8 +122,7 @@ class Verbs:
         except PyruncError as error:
             if error.kind != NOT_MODIFIED:
                 raise
-        self._runner.start(container.id)
-        self._containers.publish(container, "restart")
+        self._runner.start_again(container)
 
     def pause(self, text: str) -> None:
         container, state = self._running(text, "pause")

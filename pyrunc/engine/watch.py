@@ -10,12 +10,14 @@ from select import EPOLLIN, epoll
 
 from pyrunc import log
 from pyrunc.errors import NOT_FOUND, PyruncError
-from pyrunc.shim.protocol import Connection
+from pyrunc.shim.protocol import STOPPED, Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+_LONGEST_SECONDS = 5.0
 
 
 class Watch:
@@ -25,8 +27,10 @@ class Watch:
     def __init__(self, tell: Callable[[str, dict[str, Any]], None]) -> None:
         self._tell = tell
         self._lock = threading.Lock()
+        self._has_ended = threading.Condition(self._lock)
         self._connections: dict[int, tuple[str, Connection]] = {}
         self._status: dict[str, dict[str, Any]] = {}
+        self._alive: set[str] = set()  # their end has not been told yet
         self._events = epoll()
         self._thread: threading.Thread | None = None
 
@@ -40,6 +44,7 @@ class Watch:
             raise
         with self._lock:
             self._connections[connection.fileno()] = id, connection
+            self._alive.add(id)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
                 self._thread.start()
@@ -48,6 +53,11 @@ class Watch:
     def status(self, id: str) -> dict[str, Any] | None:
         """As the shim told it last; None of a container that is not watched."""
         return self._status.get(id)
+
+    def await_end(self, id: str) -> None:
+        """Of one that has ended: until all that happened before has been told, too."""
+        with self._has_ended:
+            self._has_ended.wait_for(lambda: id not in self._alive, _LONGEST_SECONDS)
 
     def _run(self) -> None:
         while True:
@@ -75,6 +85,10 @@ class Watch:
             self._tell(id, event)
         except Exception as error:  # of one container: the others are watched on
             log.error(f"container {id}: event {event.get('event')}: {error!r}")
+        if event["event"] == "gone" or (event["event"] == "exit" and event["status"]["status"] == STOPPED):
+            with self._has_ended:
+                self._alive.discard(id)
+                self._has_ended.notify_all()
 
     def _drop(self, fd: int, id: str, connection: Connection) -> None:
         with self._lock:

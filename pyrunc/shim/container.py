@@ -373,16 +373,19 @@ class Container:
 
         def insist() -> None:
             if self.child is child:
-                self.tools.door.call(("kill", self.settings.id, "9"), lambda _outcome: None)
+                send(_SIGKILL, lambda _outcome: None)
 
         def signalled(outcome: Outcome) -> None:
             if outcome.error is not None:
                 insist()
 
+        def send(number: int, signalled: Callable[[Outcome], None]) -> None:
+            self._publish("kill", {"signal": number})  # before the end that it brings about
+            self.tools.door.call(("kill", self.settings.id, str(number)), signalled)
+
         if self.status["status"] == CREATED:
             number = _SIGKILL  # nothing is there yet that could end by itself
-        words = ("kill", self.settings.id, str(self._stop_signal if number is None else number))
-        self.tools.door.call(words, signalled)
+        send(self._stop_signal if number is None else number, signalled)
         if timeout_seconds >= 0:
             self.tools.loop.after(timeout_seconds, insist)
 

@@ -148,6 +148,33 @@ def test_events_come_in_dockers_order(docker):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("words", "signals", "actions"),
+    [
+        (("stop", "-t", "1"), {"15", "9"}, ["kill", "kill", "die", "stop"]),
+        (("stop", "-s", "USR1"), {"10"}, ["kill", "die", "stop"]),
+        (("restart", "-t", "0"), {"15", "9"}, ["kill", "kill", "die", "stop", "start", "restart"]),
+        (("kill", "-s", "USR1"), {"10"}, ["kill", "die"]),
+    ],
+)
+def test_an_end_by_hand_is_told_step_by_step(docker, words, signals, actions):
+    docker.ok("run", "-d", "--name", "told", "--network", "none", IMAGE, "sh", "-c", PATIENT)
+    until(lambda: docker.ok("logs", "told") == "ready\n", "it ignores TERM")
+    since = str(time.time())
+    docker.ok(*words, "told")
+    until(lambda: actions[-1] in told_since(docker, since, "{{.Action}}"), "the last is told")
+    assert told_since(docker, since, "{{.Action}}") == actions
+    assert {*told_since(docker, since, "{{.Actor.Attributes.signal}}")} - {"<no value>", ""} == signals
+
+
+PATIENT = "trap : TERM; trap 'exit 3' USR1; echo ready; while :; do sleep 0.1; done"
+
+
+def told_since(docker, since, format):
+    words = ("--since", since, "--until", str(int(time.time()) + 1), "--filter", "container=told")
+    return docker.ok("events", *words, "--format", format).splitlines()
+
+
 def test_removal_by_force_is_told_as_an_end(docker):
     docker.ok("run", "-d", "--name", "told", "--network", "none", IMAGE, "sleep", "1000")
     since = str(time.time())
