@@ -2,17 +2,16 @@
 
 Its docstring names the section of runtime-spec, or of the kernel's manual, that the rule stands for. It takes
 the parsed config and Facts, and raises PyruncError with the JSON pointer of what is wrong. Nothing here asks
-the host. The rules of a process and of resources, which also come alone, are in `oci.validate`.
+the host. The rules of what also comes alone are elsewhere: of a process in `oci.processrules`,
+of resources in `oci.validate`.
 """
 
 from __future__ import annotations
 
 from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
 from pyrunc.oci.config import Config, IdMapping, Mount, Seccomp
-from pyrunc.oci.node import NOT_VALID, escape
-from pyrunc.record import Record
-
-LAST_ID = 4294967294  # 2^32 - 1 is (uid_t)-1, "no id"
+from pyrunc.oci.node import escape
+from pyrunc.oci.processrules import LAST_ID, Facts, is_list_of_numbers, wrong
 
 # namespace type -> its file in /proc/PID/ns
 NAMESPACE_FILES = {
@@ -23,26 +22,6 @@ _IPC_SYSCTLS = (
     "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem",
     "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced",
 )  # fmt: skip
-
-
-class Facts(Record):
-    """What the rules must know of the host and the caller. The defaults complain least.
-
-    `is_rootless`: our effective uid isn't 0. `namespaces`: names in /proc/self/ns, empty if unknown.
-    `host_namespaces`: types of namespaces given by path that turned out to be the host's.
-    """
-
-    is_rootless: bool = False
-    uses_systemd: bool = False
-    has_cgroup_v1: bool = False
-    has_apparmor: bool = True
-    has_selinux: bool = True
-    namespaces: tuple[str, ...] = ()
-    host_namespaces: tuple[str, ...] = ()
-
-
-def wrong(pointer: str, why: str, kind: str = INVALID) -> PyruncError:
-    return PyruncError(kind, NOT_VALID, pointer, why)
 
 
 # --- the document ---------------------------------------------------------------------------------
@@ -433,18 +412,6 @@ def check_memory_policy(config: Config, _facts: Facts) -> None:
     is_bind = policy.mode in ("MPOL_BIND", "MPOL_PREFERRED_MANY")
     if "MPOL_F_NUMA_BALANCING" in policy.flags and not is_bind:
         raise wrong(f"{policy.origin}/flags", f"MPOL_F_NUMA_BALANCING does not go with {policy.mode}")
-
-
-def is_list_of_numbers(text: str, last: int) -> bool:
-    """As in cpuset(7), "List format": 0-4,9. Blanks around numbers are fine; empty is fine."""
-    for part in text.split(",") if text.strip() else ():
-        first, minus, second = part.partition("-")
-        ends = [first.strip(), (second if minus else first).strip()]
-        if not all(end.isascii() and end.isdigit() for end in ends):
-            return False
-        if not int(ends[0]) <= int(ends[1]) <= last:
-            return False
-    return True
 
 
 CHECKS = (

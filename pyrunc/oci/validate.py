@@ -1,8 +1,7 @@
 """Is this a config.json that we can run? The schema first, then the rules that no schema can say.
 
-Here are the ways in, and the rules of a process and of resources, which also come alone (`exec --process`,
-`update --resources`): PROCESS_CHECKS and RESOURCE_CHECKS, of the same kind as `oci.rules`. WARNINGS give
-sentences about what will be ignored.
+Here are the ways in, and the rules of resources, RESOURCE_CHECKS, which also come alone (`update
+--resources`): of the same kind as `oci.rules`. WARNINGS give sentences about what will be ignored.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
 from pyrunc.oci import schema_check
 from pyrunc.oci.config import (
     CAPABILITIES,
-    RLIMITS,
     Config,
     Process,
     Resources,
@@ -20,7 +18,12 @@ from pyrunc.oci.config import (
     parse_resources,
 )
 from pyrunc.oci.node import NOT_VALID, Node, escape
-from pyrunc.oci.rules import CHECKS, LAST_ID, Facts, is_list_of_numbers, semantic_version, wrong
+from pyrunc.oci.processrules import (
+    PROCESS_CHECKS,
+    Facts,
+    wrong,
+)
+from pyrunc.oci.rules import CHECKS, semantic_version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
     from pyrunc.oci.rare import BlockIo, WeightDevice
 
 PROCESS_NOT_VALID, RESOURCES_NOT_VALID = "process is not valid", "resources are not valid"
-LAST_CPU = 8191  # the most that a kernel can be built for
 KNOWN_VERSION = (1, 3)
 
 # What runc says, and its callers and tests look for, where our schema has the first word.
@@ -140,123 +142,6 @@ def _renamed(error: PyruncError, what: str) -> PyruncError:
 
 
 # --- a process ------------------------------------------------------------------------------------
-
-
-def check_cwd(process: Process, _facts: Facts) -> None:
-    """config.md, "Process": cwd MUST be an absolute path. In runc's words, which its callers look for."""
-    if not process.cwd:
-        raise PyruncError(INVALID, "Cwd property must not be empty")
-    if process.cwd[0] != "/":
-        raise PyruncError(INVALID, "Cwd must be an absolute path")
-
-
-def check_args(process: Process, _facts: Facts) -> None:
-    """config.md, "Process": at least one entry is REQUIRED. In runc's words."""
-    if not process.args:
-        raise PyruncError(INVALID, "args must not be empty")
-
-
-def check_environment(process: Process, _facts: Facts) -> None:
-    """config.md, "Process": as environ of POSIX, so NAME=VALUE, and a name that isn't empty."""
-    for index, entry in enumerate(process.env):
-        name, equals, _ = entry.partition("=")
-        if not equals:
-            raise wrong(f"{process.origin}/env/{index}", "invalid environment variable: has no =")
-        if not name:
-            raise wrong(f"{process.origin}/env/{index}", "invalid environment variable: has no name")
-
-
-def check_user(process: Process, _facts: Facts) -> None:
-    """setresuid(2), setgroups(2): the last number of 32 bits means "no id"."""
-    user = process.user
-    groups = ((f"additionalGids/{index}", gid) for index, gid in enumerate(user.additional_gids))
-    for name, number in (("uid", user.uid), ("gid", user.gid), *groups):
-        if number > LAST_ID:
-            raise wrong(f"{user.origin}/{name}", f"is not between 0 and {LAST_ID}")
-
-
-def check_console_size(process: Process, _facts: Facts) -> None:
-    """config.md, "Process": ignored without a terminal; TIOCSWINSZ has 16 bits for each."""
-    if process.terminal and process.console_size:
-        size = process.console_size
-        for name, number in (("height", size.height), ("width", size.width)):
-            if number > 65535:
-                raise wrong(f"{process.origin}/consoleSize/{name}", "is more than 65535")
-
-
-def check_rlimits(process: Process, _facts: Facts) -> None:
-    """config.md, "POSIX process": known to the kernel, none twice; setrlimit(2): soft isn't above hard."""
-    seen = set()
-    for limit in process.rlimits:
-        if limit.type not in RLIMITS:
-            raise wrong(f"{limit.origin}/type", f"{limit.type} is not a limit of Linux")
-        if limit.type in seen:
-            raise wrong(f"{limit.origin}/type", f"{limit.type} is set twice")
-        if limit.soft > limit.hard:
-            raise wrong(f"{limit.origin}/soft", f"{limit.soft} is more than the hard limit, {limit.hard}")
-        seen.add(limit.type)
-
-
-def check_oom_score(process: Process, _facts: Facts) -> None:
-    """config.md, "Linux Process"; proc(5) on oom_score_adj."""
-    if process.oom_score_adj is not None and not -1000 <= process.oom_score_adj <= 1000:
-        raise wrong(f"{process.origin}/oomScoreAdj", "is not between -1000 and 1000")
-
-
-def check_security_modules(process: Process, facts: Facts) -> None:
-    """config.md, "Linux Process": a profile or label that would be ignored is no protection."""
-    if process.apparmor_profile and not facts.has_apparmor:
-        raise wrong(f"{process.origin}/apparmorProfile", "AppArmor is not enabled on this host", UNSUPPORTED)
-    if process.selinux_label and not facts.has_selinux:
-        raise wrong(f"{process.origin}/selinuxLabel", "SELinux is not enabled on this host", UNSUPPORTED)
-
-
-def check_scheduler(process: Process, _facts: Facts) -> None:
-    """config.md, "Linux Process"; sched_setattr(2): which policy takes which numbers."""
-    scheduler = process.scheduler
-    if scheduler is None:
-        return
-    if not -20 <= scheduler.nice <= 19:
-        raise wrong(f"{scheduler.origin}/nice", "is not between -20 and 19")
-    if scheduler.priority and scheduler.policy not in ("SCHED_FIFO", "SCHED_RR"):
-        raise wrong(f"{scheduler.origin}/priority", f"{scheduler.policy} has none")
-    if not 0 <= scheduler.priority <= 99:
-        raise wrong(f"{scheduler.origin}/priority", "is not between 0 and 99")
-    times = ("runtime", scheduler.runtime), ("deadline", scheduler.deadline), ("period", scheduler.period)
-    for name, number in times:
-        if number and scheduler.policy != "SCHED_DEADLINE":
-            raise wrong(f"{scheduler.origin}/{name}", f"{scheduler.policy} has none")
-
-
-def check_io_priority(process: Process, _facts: Facts) -> None:
-    """config.md, "Linux Process"; ioprio_set(2): eight levels."""
-    priority = process.io_priority
-    if priority is not None and not 0 <= priority.priority <= 7:
-        raise wrong(f"{priority.origin}/priority", "is not between 0 and 7")
-
-
-def check_cpu_affinity(process: Process, _facts: Facts) -> None:
-    """config.md, "Linux Process": lists of CPUs as in cpuset(7)."""
-    affinity = process.exec_cpu_affinity
-    if affinity is not None:
-        for name, text in (("initial", affinity.initial), ("final", affinity.final)):
-            if not is_list_of_numbers(text, LAST_CPU):
-                raise wrong(f"{affinity.origin}/{name}", f'"{text}" is not a list of CPUs')
-
-
-PROCESS_CHECKS = (
-    check_cwd,
-    check_args,
-    check_environment,
-    check_user,
-    check_console_size,
-    check_rlimits,
-    check_oom_score,
-    check_security_modules,
-    check_scheduler,
-    check_io_priority,
-    check_cpu_affinity,
-)
 
 
 # --- resources ------------------------------------------------------------------------------------

@@ -100,13 +100,6 @@ def plan_cgroup(
     )
 
 
-def by_file(op: OpenCgroup) -> OpenCgroup:
-    """The unified hierarchy is joined through a file, too, instead of being born into the directory."""
-    if not op.is_unified:
-        return op
-    return OpenCgroup(path=f"{op.path}/cgroup.procs", saves="cgroup/unified", origin=op.origin)
-
-
 def make_hierarchies(layout: CgroupLayout, directories: Mapping[str, str]) -> tuple[MakeCgroup, ...]:
     """The ones of v1."""
     return tuple(

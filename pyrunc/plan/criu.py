@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel.const import CLONE_NEWNET
-from pyrunc.plan.launch import Launch
 from pyrunc.plan.makeops import MaskPath, MountFilesystem, MoveMount, OpenTree
+from pyrunc.plan.shared import Launch
 from pyrunc.record import Record
 
 TYPE_CHECKING = False

@@ -9,9 +9,7 @@ from __future__ import annotations
 from pyrunc.kernel import const as c
 from pyrunc.later import later
 from pyrunc.oci.config import Linux, Process
-from pyrunc.plan.cgroups import by_file
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.launch import Launch, keyring_steps, process_steps
 from pyrunc.plan.lsm import LABELS, has_label, open_labels
 from pyrunc.plan.ops import (
     Await,
@@ -30,6 +28,7 @@ from pyrunc.plan.ops import (
 )
 from pyrunc.plan.process import EVERY_CAPABILITY, ProcessPlan, plan_process
 from pyrunc.plan.scheduling import final_cpus, initial_cpus
+from pyrunc.plan.shared import Launch, by_file, keyring_steps, process_steps
 from pyrunc.record import Record
 
 TYPE_CHECKING = False

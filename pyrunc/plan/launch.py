@@ -12,7 +12,7 @@ from pyrunc.errors import INVALID, PyruncError
 from pyrunc.kernel import const as c
 from pyrunc.later import later
 from pyrunc.oci.config import Config, Linux, Process
-from pyrunc.plan.cgroups import CgroupPlan, by_file
+from pyrunc.plan.cgroups import CgroupPlan
 from pyrunc.plan.devices import DevicePlan, has_host_dev, plan_devices
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.init import init_argv
@@ -34,7 +34,6 @@ from pyrunc.plan.mounts import PROPAGATION, MountPlan, plan_mounts
 from pyrunc.plan.namespaces import NamespacePlan, map_lines, plan_namespaces
 from pyrunc.plan.ops import (
     Await,
-    ChangeDirectory,
     ExecStub,
     JoinCgroup,
     JoinNamespace,
@@ -42,20 +41,15 @@ from pyrunc.plan.ops import (
     Op,
     OpenCgroup,
     OpenConsole,
-    OwnStdio,
-    ReopenNull,
     ResetCpuAffinity,
     ResetSignals,
     RunHooks,
-    SessionKeyring,
     SetDumpable,
     SetOomScoreAdj,
-    SetUmask,
-    TakeStdio,
     Tell,
 )
 from pyrunc.plan.process import EVERY_CAPABILITY, ProcessPlan, compile_profile, plan_process
-from pyrunc.plan.stub import Stub, StubCall
+from pyrunc.plan.shared import Launch, by_file, keyring_steps, listener_steps, process_steps
 from pyrunc.record import Record
 
 TYPE_CHECKING = False
@@ -80,23 +74,6 @@ class LaunchRequest(Record):
     listen_fds: int = 0
     host_mounts_to_hide: tuple[str, ...] = ()
     resctrl: tuple[Op, ...] = ()
-
-
-class Launch(Record):
-    """`prepare`: host side, before the clone. `stage`: a process between, if not empty. `attach`: host side,
-    with the child's pid. `child`: between clone and exec. `stub`: what it executes; `calls`: that, readable.
-    `program`: args[0], for sentences. Sync points stand in `attach` and `child`: Tell in one,
-    Await in the other."""
-
-    clone_flags: int
-    prepare: tuple[Op, ...]
-    stage: tuple[Op, ...]
-    attach: tuple[Op, ...]
-    child: tuple[Op, ...]
-    stub: Stub
-    calls: tuple[StubCall, ...]
-    program: str
-    has_terminal: bool
 
 
 # How the clone of the root is related to the host's mount: its peer, its slave, or not at all.
@@ -265,13 +242,6 @@ def _attach_steps(
     )
 
 
-def keyring_steps(process: Process, name: str) -> tuple[Op, ...]:
-    """The keyring is labelled as it is made, for it is a key too."""
-    label, origin = process.selinux_label, f"{process.origin}/selinuxLabel"
-    labelled = (rareops.LabelKeys(takes=LABELS, label=label, origin=origin),) if label else ()
-    return (*labelled, SessionKeyring(name=name))
-
-
 def keyring_name(container_id: str) -> str:
     return f"_ses.{container_id}"
 
@@ -402,17 +372,6 @@ def _host_hook_steps(config: Config) -> tuple[Op, ...]:
     return (*steps, Tell(point="hooks run"))
 
 
-def listener_steps(linux: Linux) -> tuple[Op, ...]:
-    """The host side's part where the seccomp profile has notifications; the stub's is in plan.process."""
-    seccomp = linux.seccomp
-    if seccomp is None or not any(item.action == "SCMP_ACT_NOTIFY" for item in seccomp.syscalls):
-        return ()
-    send = rareops.SendListener(
-        path=seccomp.listener_path, metadata=seccomp.listener_metadata, origin="/linux/seccomp/listenerPath"
-    )
-    return (Await(point="filtered"), send, Tell(point="go"))
-
-
 def _sysctl_steps(linux: Linux) -> tuple[Op, ...]:
     return tuple(
         WriteSysctl(
@@ -439,20 +398,3 @@ def _name_steps(config: Config) -> tuple[Op, ...]:
     if config.domainname:
         steps += (rareops.SetDomainname(name=config.domainname, origin="/domainname"),)
     return steps
-
-
-def process_steps(process: Process, plan: ProcessPlan) -> tuple[Op, ...]:
-    """The last steps of the child, of an init as of an exec: streams, umask, directory, program."""
-    user = process.user
-    return (
-        *(() if process.terminal else (TakeStdio(), ReopenNull(), OwnStdio(uid=user.uid))),
-        SetUmask(mask=0o022 if user.umask is None else user.umask, origin=f"{user.origin}/umask"),
-        ChangeDirectory(
-            path=process.cwd,
-            uid=user.uid,
-            gid=user.gid,
-            groups=user.additional_gids,
-            origin=f"{process.origin}/cwd",
-        ),
-        *plan.last,
-    )

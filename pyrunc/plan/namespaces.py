@@ -9,6 +9,7 @@ from pyrunc.oci.config import IdMapping, Linux, Namespace
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.makeops import OpenNamespace
 from pyrunc.plan.ops import JoinNamespace, Op, Unshare
+from pyrunc.plan.shared import KINDS
 from pyrunc.record import Record
 
 TYPE_CHECKING = False
@@ -18,17 +19,6 @@ if TYPE_CHECKING:
 else:
     rareops = later("pyrunc.plan.rareops")
 
-# type -> (CLONE_NEW*, its name below /proc/PID/ns)
-KINDS = {
-    "cgroup": (c.CLONE_NEWCGROUP, "cgroup"),
-    "ipc": (c.CLONE_NEWIPC, "ipc"),
-    "mount": (c.CLONE_NEWNS, "mnt"),
-    "network": (c.CLONE_NEWNET, "net"),
-    "pid": (c.CLONE_NEWPID, "pid"),
-    "time": (c.CLONE_NEWTIME, "time"),
-    "user": (c.CLONE_NEWUSER, "user"),
-    "uts": (c.CLONE_NEWUTS, "uts"),
-}
 # A user namespace first, for the rights in it; the mount namespace last, for the paths before it.
 _JOIN_ORDER = ("user", "pid", "time", "ipc", "uts", "network", "cgroup", "mount")
 

@@ -9,11 +9,12 @@ from pyrunc import jsonio, log
 from pyrunc.errors import INVALID, NOT_FOUND, PyruncError, describe_errno, doing
 from pyrunc.files import read_whole
 from pyrunc.oci.config import Config
+from pyrunc.oci.processrules import Facts as RuleFacts
 from pyrunc.oci.rules import NAMESPACE_FILES
-from pyrunc.oci.rules import Facts as RuleFacts
 from pyrunc.oci.validate import parse_valid_config
 from pyrunc.plan.facts import HostFacts
 from pyrunc.record import Record
+from pyrunc.runtime.rulefacts import rule_facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,18 +53,6 @@ def read_document(path: str, file: str = "") -> tuple[bytes, Any]:
     except OSError as error:
         raise PyruncError.from_errno(error.errno or 0, "read config.json", file) from error
     return text, jsonio.loads(text, file)
-
-
-def rule_facts(facts: HostFacts, *, uses_systemd: bool = False) -> RuleFacts:
-    """What the semantic rules have to know of the host."""
-    return RuleFacts(
-        is_rootless=facts.uid != 0,
-        uses_systemd=uses_systemd,
-        has_cgroup_v1=bool(facts.cgroups.hierarchies),
-        has_apparmor=facts.has_apparmor,
-        has_selinux=facts.has_selinux,
-        namespaces=facts.namespaces,
-    )
 
 
 def load(path: str, facts: HostFacts, cache: ConfigCache | None = None, config_file: str = "") -> Bundle:

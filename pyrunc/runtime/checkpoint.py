@@ -16,7 +16,8 @@ from pyrunc.linux.facts import probe
 from pyrunc.oci.config import Config, parse_config
 from pyrunc.plan import criu
 from pyrunc.plan.cgroups import CgroupPlan
-from pyrunc.plan.launch import Launch, LaunchRequest, plan_launch
+from pyrunc.plan.launch import LaunchRequest, plan_launch
+from pyrunc.plan.shared import Launch
 from pyrunc.record import Record
 from pyrunc.runtime import store
 from pyrunc.runtime.create import systemd_manager, with_notify

@@ -11,7 +11,6 @@ from time import time_ns
 from pyrunc import log
 from pyrunc.errors import INVALID, PyruncError, doing
 from pyrunc.files import write_atomically
-from pyrunc.kernel import fds
 from pyrunc.linux.apply import Host, apply
 from pyrunc.linux.cgroups.apply import find_denied
 from pyrunc.linux.cgroups.oom import count_oom_kills
@@ -22,10 +21,12 @@ from pyrunc.oci.config import Config, Mount
 from pyrunc.oci.state import format_time
 from pyrunc.plan.cgroups import CgroupPlan, plan_cgroup, plan_nothing, plan_without
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.launch import Launch, LaunchRequest, Parts, keyring_name, plan_launch, plan_parts
+from pyrunc.plan.launch import LaunchRequest, Parts, keyring_name, plan_launch, plan_parts
+from pyrunc.plan.shared import Launch
 from pyrunc.record import Record, replaced
 from pyrunc.runtime import spawn, store
 from pyrunc.runtime.bundle import Bundle, load
+from pyrunc.runtime.caller import hand_out, listen_fds
 from pyrunc.runtime.lifecycle import STOPPED
 from pyrunc.runtime.state import hook_text
 from pyrunc.waiting import finish
@@ -208,24 +209,6 @@ def with_notify(config: Config, state_directory: str) -> Config:
     if process is not None:
         process = replaced(process, env=(*process.env, f"NOTIFY_SOCKET={NOTIFY_DIRECTORY}/notify.sock"))
     return replaced(config, mounts=(*config.mounts, mount), process=process)
-
-
-def listen_fds(preserve: int) -> tuple[int, int]:
-    """How many descriptors systemd passes (sd_listen_fds(3)), and how many are passed on in all."""
-    text = posix.environ.get(b"LISTEN_FDS", b"")
-    passed = int(text) if text.isdigit() else 0
-    if preserve < 0:
-        raise PyruncError(INVALID, "invalid value for --preserve-fds", str(preserve), "is negative")
-    for number in range(3 + passed, 3 + passed + preserve):
-        try:
-            posix.fstat(number)
-        except OSError:
-            raise PyruncError(
-                INVALID,
-                f"unable to stat preserved-fd {number - 3 - passed} (of {preserve})",
-                f"/proc/self/fd/{number}",
-            ) from None
-    return passed, passed + preserve
 
 
 def require_console(config: Config, request: CreateRequest, is_detached: bool) -> None:
@@ -420,17 +403,3 @@ def _explain_oom(error: PyruncError, cgroup: CgroupPlan) -> PyruncError:
             "/linux/resources/memory/limit",
         )
     return error
-
-
-def hand_out(pidfd_socket: str, pid_file: str, born: spawn.Born, word: bytes) -> None:
-    """What callers asked to be told: the pidfd, with `word`, and the pid, without a newline."""
-    if pidfd_socket:
-        with doing("send pidfd", pidfd_socket):
-            connection = fds.connect_stream(pidfd_socket)
-            try:
-                fds.send(connection, word, (born.pidfd,))
-            finally:
-                posix.close(connection)
-    if pid_file:
-        with doing("write pid file", pid_file):
-            write_atomically(pid_file, str(born.pid).encode())

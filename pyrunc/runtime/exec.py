@@ -13,19 +13,18 @@ from pyrunc.kernel.terminal import read_size
 from pyrunc.linux.apply import Host, apply
 from pyrunc.linux.facts import probe
 from pyrunc.oci.config import CAPABILITIES, Capabilities, Config, ConsoleSize, Process, User, parse_config
-from pyrunc.oci.validate import PROCESS_CHECKS, parse_valid_process
+from pyrunc.oci.processrules import PROCESS_CHECKS
 from pyrunc.plan.execution import ExecutionRequest, plan_execution
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.launch import Launch, listener_steps
-from pyrunc.plan.namespaces import KINDS
 from pyrunc.plan.ops import OpenCgroup
 from pyrunc.plan.process import compile_profile
+from pyrunc.plan.shared import KINDS, Launch, listener_steps
 from pyrunc.record import Record, replaced
 from pyrunc.runtime import spawn, store
-from pyrunc.runtime.bundle import rule_facts
-from pyrunc.runtime.create import hand_out, listen_fds
+from pyrunc.runtime.caller import hand_out, listen_fds
 from pyrunc.runtime.foreground import Foreground
 from pyrunc.runtime.lifecycle import PAUSED, RUNNING, require
+from pyrunc.runtime.rulefacts import rule_facts
 from pyrunc.runtime.state import hook_text, status_of
 from pyrunc.waiting import finish
 
@@ -240,7 +239,9 @@ def _find_process(request: ExecRequest, configured: Process | None, facts: HostF
     if request.process_file:
         with doing("read process", request.process_file):
             text = read_once(request.process_file)
-        process, warnings = parse_valid_process(jsonio.loads(text, request.process_file), rule_facts(facts))
+        validate: Any = __import__("pyrunc.oci.validate", fromlist=("",))  # options alone need no schema
+        document = jsonio.loads(text, request.process_file)
+        process, warnings = validate.parse_valid_process(document, rule_facts(facts))
         for warning in warnings:
             log.warning(warning)
         return process if configured is None else _completed(process, configured)

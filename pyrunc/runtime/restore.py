@@ -22,12 +22,12 @@ from pyrunc.plan import criu
 from pyrunc.plan.rareops import EnterResctrl, MakeResctrl
 from pyrunc.record import Record, replaced
 from pyrunc.runtime import spawn, store
+from pyrunc.runtime.caller import hand_out
 from pyrunc.runtime.create import (
     NOTIFY_DIRECTORY,
     Begun,
     CreateRequest,
     Planned,
-    hand_out,
     open_console,
     plan,
     remove_groups,

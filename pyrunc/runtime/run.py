@@ -7,7 +7,8 @@ import posix
 from pyrunc.errors import doing
 from pyrunc.kernel import fds
 from pyrunc.record import replaced
-from pyrunc.runtime.create import Begun, CreateRequest, begin, listen_fds
+from pyrunc.runtime.caller import listen_fds
+from pyrunc.runtime.create import Begun, CreateRequest, begin
 from pyrunc.runtime.delete import delete
 from pyrunc.runtime.foreground import Foreground
 from pyrunc.runtime.start import start

@@ -22,7 +22,7 @@ from pyrunc.kernel.spawn import Outcome
 from pyrunc.linux.apply import Host, apply
 from pyrunc.linux.hooks import describe_failure, run_hooks
 from pyrunc.plan import ops
-from pyrunc.plan.launch import Launch
+from pyrunc.plan.shared import Launch
 from pyrunc.plan.stub import STEP_EXECVE, STEP_SECCOMP, find_call
 from pyrunc.runtime import frames
 

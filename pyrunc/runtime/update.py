@@ -14,8 +14,8 @@ from pyrunc.oci.validate import parse_valid_resources
 from pyrunc.plan.cgroup_update import files_to_read, plan_update
 from pyrunc.record import replaced
 from pyrunc.runtime import store
-from pyrunc.runtime.bundle import rule_facts
 from pyrunc.runtime.lifecycle import require
+from pyrunc.runtime.rulefacts import rule_facts
 from pyrunc.runtime.state import status_of
 
 TYPE_CHECKING = False

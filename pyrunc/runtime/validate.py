@@ -7,6 +7,7 @@ from pyrunc.linux.facts import probe
 from pyrunc.oci.validate import find_problems
 from pyrunc.record import Record
 from pyrunc.runtime import bundle
+from pyrunc.runtime.rulefacts import rule_facts
 
 
 class Finding(Record):
@@ -21,7 +22,7 @@ def validate(path: str) -> list[Finding]:
     """Findings, errors first. Raises PyruncError when there is no config.json, or it isn't JSON."""
     _, document = bundle.read_document(path)
     facts = probe()
-    problems, warnings = find_problems(document, bundle.rule_facts(facts))
+    problems, warnings = find_problems(document, rule_facts(facts))
     if not problems:
         try:
             bundle.load(path, facts)

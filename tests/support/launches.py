@@ -9,8 +9,9 @@ from typing import Any
 from pyrunc.oci.config import parse_config
 from pyrunc.plan.cgroups import plan_cgroup
 from pyrunc.plan.facts import CgroupLayout, Hierarchy, HostFacts
-from pyrunc.plan.launch import Launch, LaunchRequest, plan_launch
+from pyrunc.plan.launch import LaunchRequest, plan_launch
 from pyrunc.plan.ops import Op
+from pyrunc.plan.shared import Launch
 from pyrunc.plan.stub import FilterProgram, Scratch, StubCall, Text
 from pyrunc.record import Record
 

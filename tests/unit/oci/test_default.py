@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pyrunc.oci.default import default_document
-from pyrunc.oci.rules import Facts
+from pyrunc.oci.processrules import Facts
 from pyrunc.oci.state import OCI_VERSION
 from pyrunc.oci.validate import parse_valid_config
 

@@ -9,7 +9,8 @@ import pytest
 
 from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
 from pyrunc.oci.config import parse_config
-from pyrunc.oci.rules import CHECKS, Facts, is_list_of_numbers, semantic_version, sysctl_path
+from pyrunc.oci.processrules import Facts, is_list_of_numbers
+from pyrunc.oci.rules import CHECKS, semantic_version, sysctl_path
 
 Document = Callable[[str], dict[str, Any]]
 Change = dict[str, Any]

@@ -12,9 +12,9 @@ import pytest
 
 import pyrunc
 from pyrunc.errors import INVALID, UNSUPPORTED, PyruncError
-from pyrunc.oci.rules import CHECKS, Facts
+from pyrunc.oci.processrules import PROCESS_CHECKS, Facts
+from pyrunc.oci.rules import CHECKS
 from pyrunc.oci.validate import (
-    PROCESS_CHECKS,
     RESOURCE_CHECKS,
     WARNINGS,
     find_problems,
@@ -118,7 +118,7 @@ def test_no_valid_document_brings_the_explainer_in() -> None:
     code = f"""
 import sys; sys.path.insert(0, {str(Path(pyrunc.__file__).parents[1])!r})
 from pyrunc.oci.default import default_document
-from pyrunc.oci.rules import Facts
+from pyrunc.oci.processrules import Facts
 from pyrunc.oci.validate import parse_valid_config
 before = set(sys.modules)
 parse_valid_config(default_document(rootless=False, uid=0, gid=0), Facts())

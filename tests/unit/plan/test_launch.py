@@ -20,7 +20,8 @@ from pyrunc.errors import PyruncError
 from pyrunc.oci.default import default_document
 from pyrunc.plan import launch as planner
 from pyrunc.plan import makeops, ops, rareops
-from pyrunc.plan.launch import Launch, sysctl_path
+from pyrunc.plan.launch import sysctl_path
+from pyrunc.plan.shared import Launch
 from pyrunc.plan.stub import STEP_SECCOMP
 from pyrunc.record import replaced
 

@@ -9,9 +9,10 @@ from pyrunc.oci.config import IdMapping, Linux, Namespace
 from pyrunc.oci.rare import TimeOffset
 from pyrunc.plan.facts import HostFacts
 from pyrunc.plan.makeops import OpenNamespace
-from pyrunc.plan.namespaces import KINDS, plan_namespaces
+from pyrunc.plan.namespaces import plan_namespaces
 from pyrunc.plan.ops import JoinNamespace, Unshare
 from pyrunc.plan.rareops import DenySetgroups, WriteIdMap, WriteTimeOffsets
+from pyrunc.plan.shared import KINDS
 from pyrunc.record import replaced
 
 ROOT = HostFacts()

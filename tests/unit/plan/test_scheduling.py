@@ -8,8 +8,8 @@ import pytest
 
 from pyrunc.oci.config import Linux, Process
 from pyrunc.oci.features import MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES
+from pyrunc.oci.processrules import is_list_of_numbers
 from pyrunc.oci.rare import CpuAffinity, IoPriority, MemoryPolicy, Personality, Scheduler
-from pyrunc.oci.rules import is_list_of_numbers
 from pyrunc.plan.ops import ResetCpuAffinity
 from pyrunc.plan.scheduling import final_cpus, initial_cpus, number_mask, scheduling_calls
 from pyrunc.plan.stub import Text
