@@ -17,6 +17,9 @@ from pyrunc.plan import ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from pyrunc.plan import makeops, rareops
 
 _MASK = "mask"
@@ -374,3 +377,27 @@ def open_root(_op: ops.OpenRoot, child: Child) -> None:
     """For the console of an exec, which has joined a mount namespace whose root is the container's."""
     child.root = posix.open("/", c.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     posix.chdir("/")
+
+
+STEPS: dict[str, Callable[[Any, Child], None]] = {
+    "AttachRoot": attach_root,
+    "ChangeRoot": change_root,
+    "ChangeRootTo": change_root_to,
+    "CopyUp": copy_up,
+    "MakeDevice": make_device,
+    "MakeDirectory": make_directory,
+    "MakeSymlink": make_symlink,
+    "MaskPath": mask_path,
+    "MountFilesystem": mount_filesystem,
+    "MoveMount": move_mount,
+    "MoveRoot": move_root,
+    "OpenConsole": open_console,
+    "OpenRoot": open_root,
+    "OpenTree": open_tree,
+    "PivotRoot": pivot_root,
+    "ReadonlyPath": readonly_path,
+    "RemountReadonly": remount_readonly,
+    "SetPropagation": set_propagation,
+    "SetTreeFlags": set_tree_flags,
+    "WriteSysctl": write_sysctl,
+}

@@ -1,4 +1,4 @@
-"""The table of steps, and the walk over a plan. What each does is in rootfs and process, beside this."""
+"""The table of steps, and the walk over a plan. What each does is in process, rootfs, hooks, beside this."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gc
 import posix
 import sys
 
-from pyrunc.child import process, rootfs
+from pyrunc.child import process
 from pyrunc.child.channel import encode_failure
 from pyrunc.child.context import Child
 from pyrunc.kernel import fds, syscall
@@ -19,55 +19,45 @@ if TYPE_CHECKING:
     from pyrunc.plan import ops
 
 STEPS: dict[str, Callable[[Any, Child], None]] = {
-    "AttachRoot": rootfs.attach_root,
     "Await": process.wait,
     "BecomeRoot": process.become_root,
     "ChangeDirectory": process.change_directory,
-    "ChangeRoot": rootfs.change_root,
-    "ChangeRootTo": rootfs.change_root_to,
     "CloseCgroups": process.close_cgroups,
-    "CopyUp": rootfs.copy_up,
     "ExecStub": process.exec_stub,
     "FillHome": process.fill_home,
     "FindProgram": process.find_program,
     "JoinCgroup": process.join_cgroup,
     "JoinNamespace": process.join_namespace,
     "LoopbackUp": process.loopback_up,
-    "MakeDevice": rootfs.make_device,
-    "MakeDirectory": rootfs.make_directory,
-    "MakeSymlink": rootfs.make_symlink,
-    "MaskPath": rootfs.mask_path,
-    "MountFilesystem": rootfs.mount_filesystem,
-    "MoveMount": rootfs.move_mount,
-    "MoveRoot": rootfs.move_root,
     "NewSession": process.new_session,
-    "OpenConsole": rootfs.open_console,
     "OpenLabels": process.open_labels,
-    "OpenRoot": rootfs.open_root,
-    "OpenTree": rootfs.open_tree,
     "OwnStdio": process.own_stdio,
-    "PivotRoot": rootfs.pivot_root,
-    "ReadonlyPath": rootfs.readonly_path,
-    "RemountReadonly": rootfs.remount_readonly,
     "ReopenNull": process.reopen_null,
     "ResetCpuAffinity": process.reset_cpu_affinity,
     "ResetSignals": process.reset_signals,
-    "RunHooks": process.run_hooks,
     "LabelKeys": process.label_keys,
     "SessionKeyring": process.session_keyring,
     "SetCpuAffinity": process.set_cpu_affinity,
     "SetDomainname": lambda op, _child: syscall.setdomainname(op.name),
     "SetDumpable": process.set_dumpable,
     "SetHostname": lambda op, _child: syscall.sethostname(op.name),
-    "SetPropagation": rootfs.set_propagation,
-    "SetTreeFlags": rootfs.set_tree_flags,
     "SetUmask": process.set_umask,
     "TakeStdio": process.take_stdio,
     "Tell": process.tell,
     "Unshare": process.unshare,
-    "WriteSysctl": rootfs.write_sysctl,
     "WriteTimeOffsets": process.write_time_offsets,
 }
+
+# Modules with STEPS of their own, of which an exec needs none, or few plans do
+_FURTHER = ("pyrunc.child.rootfs", "pyrunc.child.hooks")
+
+
+def fetch(plan: tuple[ops.Op, ...]) -> None:
+    """Import what else has steps of this plan: before the clone, for after it nothing can be imported."""
+    for name in _FURTHER:
+        if all(type(op).__name__ in STEPS for op in plan):
+            return
+        STEPS.update(__import__(name, fromlist=("",)).STEPS)
 
 
 def run(plan: tuple[ops.Op, ...], child: Child, parents_end: int) -> NoReturn:

@@ -11,9 +11,8 @@ from errno import EACCES, EINVAL, EPERM
 
 from pyrunc.errors import INTERNAL, INVALID, UNSUPPORTED, PyruncError
 from pyrunc.kernel import const as c
-from pyrunc.kernel import mounts, spawn, syscall
-from pyrunc.linux import idmap
-from pyrunc.linux.cgroups import apply as cgroups
+from pyrunc.kernel import syscall
+from pyrunc.later import later
 from pyrunc.waiting import finish
 
 TYPE_CHECKING = False
@@ -21,7 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyrunc.kernel import mounts, spawn
+    from pyrunc.linux import idmap
+    from pyrunc.linux.cgroups import apply as cgroups
     from pyrunc.plan import makeops, ops, rareops
+else:
+    mounts = later("pyrunc.kernel.mounts")
+    spawn = later("pyrunc.kernel.spawn")
+    cgroups = later("pyrunc.linux.cgroups.apply")
+    idmap = later("pyrunc.linux.idmap")
 
 _MAP_HELPERS = ("/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin")
 _USER_NAMESPACE_HINT = (
@@ -201,6 +208,15 @@ def _make_cgroup(op: makeops.MakeCgroup, host: Host) -> None:
         host.made_cgroups.append(("", op.path))
 
 
+def open_cgroup(op: ops.OpenCgroup) -> int:
+    """The descriptor is close-on-exec, and a directory's gives no access to what is in it."""
+    flags = c.O_PATH | posix.O_DIRECTORY if op.is_unified else posix.O_WRONLY
+    try:
+        return posix.open(op.path, flags | posix.O_CLOEXEC)
+    except OSError as error:
+        raise PyruncError.from_errno(error.errno or 0, "failed to open cgroup", op.path) from error
+
+
 def _start_unit(op: rareops.StartUnit, host: Host) -> None:
     _systemd().start_unit(op, host.pid)
     host.unit = op
@@ -240,5 +256,5 @@ DONE: dict[str, Callable[[Any, Host], None]] = {
     "StartUnit": _start_unit,
     "SetUnitProperties": lambda op, _host: _systemd().set_properties(op),
     "EnterCgroup": lambda op, host: _write_file(f"{op.path}/cgroup.procs", str(host.pid)),
-    "OpenCgroup": lambda op, host: host.saved.__setitem__(op.saves, cgroups.open_cgroup(op)),
+    "OpenCgroup": lambda op, host: host.saved.__setitem__(op.saves, open_cgroup(op)),
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pyrunc.errors import DENIED, INVALID, UNSUPPORTED, PyruncError
 from pyrunc.later import later
-from pyrunc.plan import cgroup1, cgroup2
 from pyrunc.plan.devicerules import effective_rules, plan_device_writes
 from pyrunc.plan.makeops import AttachDeviceProgram, MakeCgroup, WriteCgroup
 from pyrunc.plan.ops import Op, OpenCgroup
@@ -21,9 +20,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.oci.config import Config, Linux, Resources
-    from pyrunc.plan import rareops
+    from pyrunc.plan import cgroup1, cgroup2, rareops
     from pyrunc.plan.facts import CgroupLayout
 else:
+    cgroup2 = later("pyrunc.plan.cgroup2")
+    cgroup1 = later("pyrunc.plan.cgroup1")
     rareops = later("pyrunc.plan.rareops")
 
 Paths = tuple[tuple[str, str], ...]
@@ -204,7 +205,7 @@ def plan_limits(
     writes: list[WriteCgroup] = []
     needed: list[str] = []
     warnings: list[tuple[str, str]] = []
-    if resources is None:
+    if resources is None or not _has_limits(resources):
         return writes, (), warnings
     for controller, plan in cgroup1.PLANNERS.items():
         if controller in places:
@@ -229,6 +230,19 @@ def plan_limits(
         writes += last
         needed += more
     return writes, tuple(dict.fromkeys(needed)), warnings
+
+
+def _has_limits(resources: Resources) -> bool:
+    return bool(
+        resources.memory
+        or resources.cpu
+        or resources.pids_limit is not None
+        or resources.block_io
+        or resources.hugepage_limits
+        or resources.network
+        or resources.rdma
+        or resources.unified
+    )
 
 
 def _asks_for(resources: Resources, controller: str) -> bool:

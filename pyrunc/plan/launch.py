@@ -15,7 +15,6 @@ from pyrunc.oci.config import Config, Linux, Process
 from pyrunc.plan.cgroups import CgroupPlan
 from pyrunc.plan.devices import DevicePlan, has_host_dev, plan_devices
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.init import init_argv
 from pyrunc.plan.lsm import LABELS, has_label, open_labels
 from pyrunc.plan.makeops import (
     AttachRoot,
@@ -54,8 +53,10 @@ from pyrunc.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from pyrunc.plan import init as stays
     from pyrunc.plan import rareops
 else:
+    stays = later("pyrunc.plan.init")
     rareops = later("pyrunc.plan.rareops")
 
 
@@ -130,7 +131,7 @@ def plan_parts(
             ExecStub(
                 preserve=preserve_fds,
                 labels=LABELS if has_label(process) else "",
-                argv=init_argv(process.args) if init else (),
+                argv=stays.init_argv(process.args) if init else (),
             ),
         ),
     )

@@ -12,7 +12,6 @@ from pyrunc.kernel import const as c
 from pyrunc.later import later
 from pyrunc.oci.config import CAPABILITIES, RLIMITS, Capabilities, Linux, Process
 from pyrunc.plan.facts import HostFacts
-from pyrunc.plan.init import init_calls
 from pyrunc.plan.lsm import label_calls
 from pyrunc.plan.ops import FillHome, FindProgram, Op, SetOomScoreAdj
 from pyrunc.plan.scheduling import scheduling_calls
@@ -34,9 +33,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyrunc.oci.config import Config, Seccomp
-    from pyrunc.plan import rareops
+    from pyrunc.plan import init, rareops
     from pyrunc.plan.seccomp import SeccompProgram
 else:
+    init = later("pyrunc.plan.init")
     rareops = later("pyrunc.plan.rareops")
 
 _NUMBER_OF = {name: number for number, name in enumerate(CAPABILITIES)}
@@ -328,7 +328,7 @@ def _init_calls(machine: str, first: int, *, late: bool) -> tuple[StubCall, ...]
             late=late,
             step=first + number,
         )
-        for number, item in enumerate(init_calls(machine))
+        for number, item in enumerate(init.init_calls(machine))
     )
 
 

@@ -18,8 +18,14 @@ import struct
 
 from pyrunc.errors import UNSUPPORTED, PyruncError
 from pyrunc.kernel.const import SYSCALLS
-from pyrunc.plan.init import init_aarch64, init_x86_64
+from pyrunc.later import later
 from pyrunc.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyrunc.plan import init
+else:
+    init = later("pyrunc.plan.init")
 
 FAILED, READY, FILTERED = b"S", b"R", b"N"
 STEP_EXECVE, STEP_SECCOMP = 0xFFFF, 0xFFFE  # steps after `ready`, which `start` has to tell apart
@@ -266,9 +272,9 @@ def _code_x86_64(begin: int, channel: int, stays: bool) -> bytes:
     walk += b"\xeb" + bytes([256 - back])
     start_size = 5
     size = start_size + len(walk) + len(ignored) + len(report)
-    init = init_x86_64(_BASE + begin + size, channel) if stays else b""
-    table = _BASE + ((begin + size + len(init) + 7) & ~7)
-    return b"\xbb" + _little4(table) + walk + ignored + report + init  # mov ebx, table
+    loop = init.init_x86_64(_BASE + begin + size, channel) if stays else b""
+    table = _BASE + ((begin + size + len(loop) + 7) & ~7)
+    return b"\xbb" + _little4(table) + walk + ignored + report + loop  # mov ebx, table
 
 
 def _code_aarch64(begin: int, channel: int, stays: bool) -> bytes:
@@ -337,13 +343,13 @@ def _code_aarch64(begin: int, channel: int, stays: bool) -> bytes:
         0x14000000 | ((-(at + more + 4)) & 0x3FFFFFF),  # b loop
     ]
     size = 4 * (2 + len(walk) + len(report))
-    init = init_aarch64(_BASE + begin + size, channel) if stays else []
-    table = _BASE + ((begin + size + 4 * len(init) + 7) & ~7)
+    loop = init.init_aarch64(_BASE + begin + size, channel) if stays else []
+    table = _BASE + ((begin + size + 4 * len(loop) + 7) & ~7)
     start = [
         0x52800000 | (table & 0xFFFF) << 5 | 19,  # movz w19, #low
         0x72A00000 | (table >> 16) << 5 | 19,  # movk w19, #high, lsl #16
     ]
-    return b"".join(word.to_bytes(4, "little") for word in [*start, *walk, *report, *init])
+    return b"".join(word.to_bytes(4, "little") for word in [*start, *walk, *report, *loop])
 
 
 _CODE = {"x86_64": _code_x86_64, "aarch64": _code_aarch64}

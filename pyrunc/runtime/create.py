@@ -9,14 +9,13 @@ import posix
 from time import time_ns
 
 from pyrunc import log
+from pyrunc.child import rootfs, steps
 from pyrunc.errors import INVALID, PyruncError, doing
 from pyrunc.files import write_atomically
+from pyrunc.later import later
 from pyrunc.linux.apply import Host, apply
 from pyrunc.linux.cgroups.apply import find_denied
-from pyrunc.linux.cgroups.oom import count_oom_kills
-from pyrunc.linux.cgroups.remove import remove as remove_cgroups
 from pyrunc.linux.facts import probe, read_revealing_mounts
-from pyrunc.linux.hooks import run_hooks
 from pyrunc.oci.config import Config, Mount
 from pyrunc.oci.state import format_time
 from pyrunc.plan.cgroups import CgroupPlan, plan_cgroup, plan_nothing, plan_without
@@ -36,9 +35,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyrunc.linux import hooks
+    from pyrunc.linux.cgroups import oom, remove
     from pyrunc.plan.ops import Op
     from pyrunc.runtime.configcache import ConfigCache
     from pyrunc.waiting import Work
+else:
+    hooks = later("pyrunc.linux.hooks")
+    remove = later("pyrunc.linux.cgroups.remove")
+    oom = later("pyrunc.linux.cgroups.oom")
+
+steps.STEPS.update(rootfs.STEPS)  # every container has some of them: read with all the rest
 
 NOTIFY_DIRECTORY = "/run/notify"
 _FIFO_FLAGS = posix.O_RDWR | posix.O_CLOEXEC
@@ -294,7 +301,7 @@ def _creation(request: CreateRequest, planned: Planned, undo: list[Callable[[], 
         host.saved["console"] = open_console(request)
     elif request.stand_in is not None:
         host.saved |= {f"stdio/{stream}": fd for stream, fd in request.stand_in()}
-    undo.append(lambda: remove_cgroups(tuple(host.made_cgroups)))
+    undo.append(lambda: remove.remove(tuple(host.made_cgroups)))
     for op in planned.launch.prepare:
         if log.is_debugging():
             log.debug(f"{request.id}: {op.describe()}")
@@ -389,14 +396,15 @@ def _run_poststop(config: Config, state: store.State) -> None:
     fails is not worth hiding the error that brought us here."""
     if state.pid and config.hooks.poststop:
         try:
-            finish(run_hooks("poststop", config.hooks.poststop, hook_text(state, STOPPED), state.bundle))
+            text = hook_text(state, STOPPED)
+            finish(hooks.run_hooks("poststop", config.hooks.poststop, text, state.bundle))
         except PyruncError:
             pass
 
 
 def _explain_oom(error: PyruncError, cgroup: CgroupPlan) -> PyruncError:
     """A limit too low for the launch itself shows as a child that is gone without a word."""
-    if count_oom_kills(cgroup.paths):
+    if oom.count_oom_kills(cgroup.paths):
         return PyruncError(
             error.kind,
             "container init was OOM-killed (memory limit too low?)",

@@ -18,9 +18,8 @@ from pyrunc.files import write_all
 from pyrunc.kernel import const as c
 from pyrunc.kernel import fds, syscall
 from pyrunc.kernel.procfs import read_stat
-from pyrunc.kernel.spawn import Outcome
+from pyrunc.later import later
 from pyrunc.linux.apply import Host, apply
-from pyrunc.linux.hooks import describe_failure, run_hooks
 from pyrunc.plan import ops
 from pyrunc.plan.shared import Launch
 from pyrunc.plan.stub import STEP_EXECVE, STEP_SECCOMP, find_call
@@ -30,7 +29,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from pyrunc.kernel import spawn as programs
+    from pyrunc.linux import hooks
     from pyrunc.waiting import Work
+else:
+    programs = later("pyrunc.kernel.spawn")
+    hooks = later("pyrunc.linux.hooks")
 
 _FRAME_BYTES = 4096
 _STAGE = 0x10000  # steps of the stage are told apart by this
@@ -74,6 +78,8 @@ def clone(launch: Launch, host: Host, fifo: int = -1, *, has_others: bool = Fals
     """One clone3 with every namespace; a process between only for what counts for children alone, or has to
     be done with rights that the child won't have. `has_others`: we hold descriptors which are no business of
     this child's. Raises PyruncError."""
+    for plan in (launch.stage, launch.child):
+        steps.fetch(plan)
     stub = _make_stub(launch.stub.image)
     ours, theirs = fds.socket_pair()
     child = Child(host.saved, theirs, stub, fifo, _preserved(launch) if has_others else -1)
@@ -228,7 +234,7 @@ def attend(born: Born, host: Host) -> Work[None]:
         elif isinstance(op, ops.Tell):
             _tell(born, op.point, host)
         elif isinstance(op, ops.RunHooks):
-            yield from run_hooks(op.kind, op.hooks, host.state_json("creating"), host.bundle)
+            yield from hooks.run_hooks(op.kind, op.hooks, host.state_json("creating"), host.bundle)
         else:
             apply(op, host)
 
@@ -282,8 +288,8 @@ def raise_failure(launch: Launch, frame: bytes) -> NoReturn:
     hook = frames.decode_hook_failure(frame)
     if hook is not None:
         number, status, timed_out, words = hook
-        outcome = Outcome(status=status, output=b"", errors=words, timed_out=timed_out)
-        raise describe_failure("createContainer", number, outcome, None).prefixed(_DURING_INIT)
+        outcome = programs.Outcome(status=status, output=b"", errors=words, timed_out=timed_out)
+        raise hooks.describe_failure("createContainer", number, outcome, None).prefixed(_DURING_INIT)
     failure = frames.decode_failure(frame)
     if failure is None:
         raise PyruncError(

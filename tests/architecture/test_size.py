@@ -12,7 +12,7 @@ from tests.architecture.sources import files, lines_of_code, name_of, tree
 FILE_LINES = 500
 FUNCTION_LINES = 60
 COMMAND_LINES = 60  # besides its tables
-CHILD_LINES = 985  # of code; fifty of them copy a tree, twenty let go of what others have open
+CHILD_LINES = 1000  # of code; fifty of them copy a tree, twenty let go of what others have open
 
 # What may be longer, and the one clear reason
 LONGER = {

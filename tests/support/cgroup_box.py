@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pyrunc.kernel import syscall
+from pyrunc.linux.apply import open_cgroup
 from pyrunc.linux.cgroups import apply, detect
 from pyrunc.linux.cgroups.files import place_of
 from pyrunc.linux.cgroups.processes import kill_all
@@ -68,7 +69,7 @@ class Box:
 
     def start(self, *words: str) -> int:
         """A busybox applet that joins as a container's first process does."""
-        opened = {op.saves: apply.open_cgroup(op) for op in self.plan.join}
+        opened = {op.saves: open_cgroup(op) for op in self.plan.join}
         born_into = opened.pop("cgroup", -1)
         pid, pidfd = syscall.clone3(0, born_into)
         if pid == 0:

@@ -6,19 +6,19 @@ import posix
 from errno import E2BIG, EACCES, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, EPERM, EROFS
 
 from pyrunc.errors import CONFLICT, UNSUPPORTED, WRONG_STATE, PyruncError, describe_errno
-from pyrunc.kernel.const import O_PATH
 from pyrunc.kernel.procfs import read_text
-from pyrunc.linux.cgroups import freezer
-from pyrunc.linux.cgroups.files import read_if_there, write_file
-from pyrunc.linux.cgroups.processes import processes_below
+from pyrunc.later import later
+from pyrunc.linux.cgroups.files import is_frozen, read_if_there, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyrunc.linux.cgroups import processes
     from pyrunc.plan.makeops import AttachDeviceProgram, MakeCgroup, WriteCgroup
-    from pyrunc.plan.ops import OpenCgroup
     from pyrunc.plan.rareops import ChownCgroup
+else:
+    processes = later("pyrunc.linux.cgroups.processes")
 
 _DELEGATE_FILE = "/sys/kernel/cgroup/delegate"
 _DELEGATED_BEFORE_4_15 = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
@@ -197,7 +197,7 @@ def _join_threaded_parent(op: MakeCgroup) -> None:
 
 def _require_empty(path: str) -> None:
     """To share a cgroup would mean to be frozen, killed and counted together with others."""
-    count = len(processes_below(path))
+    count = len(processes.processes_below(path))
     if count:
         raise PyruncError(CONFLICT, f"container's cgroup is not empty: {count} process(es) found", path)
 
@@ -210,7 +210,7 @@ def _require_thawed(op: MakeCgroup) -> None:
         paths = (("freezer", op.path),)
     else:
         return
-    if freezer.is_frozen(paths):
+    if is_frozen(paths):
         raise PyruncError(WRONG_STATE, "container's cgroup unexpectedly frozen", op.path)
 
 
@@ -297,18 +297,6 @@ def chown_cgroup(op: ChownCgroup) -> None:
                     raise
     except OSError as error:
         raise PyruncError.from_errno(error.errno or 0, "failed to delegate cgroup", op.path) from error
-
-
-# --- join -----------------------------------------------------------------------------------------
-
-
-def open_cgroup(op: OpenCgroup) -> int:
-    """The descriptor is close-on-exec, and a directory's gives no access to what is in it."""
-    flags = O_PATH | posix.O_DIRECTORY if op.is_unified else posix.O_WRONLY
-    try:
-        return posix.open(op.path, flags | posix.O_CLOEXEC)
-    except OSError as error:
-        raise PyruncError.from_errno(error.errno or 0, "failed to open cgroup", op.path) from error
 
 
 # --- without permission ---------------------------------------------------------------------------
