@@ -19,7 +19,7 @@ from tests.architecture.sources import CHECKOUT, PACKAGE
 # what its interpreter costs that does nothing
 MOST = {"state": (7.1, 6.9), "start": (7.2, 7.4), "kill": (7.5, 7.4), "delete": (7.6, 7.8)}
 # Likewise of all that a `create` does before it touches anything, of an ordinary bundle
-MOST_TO_PLAN = (28.5, 44.5)
+MOST_TO_PLAN = (27.8, 42.2)
 # What comes on top by launchers that unmarshal their code and have type() make their classes
 LESS_STATIC = (0, 0) if deepfreeze.IS_POSSIBLE else (2.0, 15.0)
 # What the launcher leaves to the ordinary interpreter: help, explanations, and asking other programs
