@@ -1,5 +1,5 @@
 """Operations that few launches have: of a user namespace, for systemd, resctrl and an agent, and for the
-rarer words of config.json. To make a class takes some 85,000 instructions, so a planner asks for this module
+rarer words of config.json. To make a class takes some 55,000 instructions, so a planner asks for this module
 when the config names one of them (`later`). That is before the clone: the child finds what to do by an
 operation's name, and imports nothing.
 """

@@ -127,9 +127,9 @@ class Shim:
         door = Door(self.loop, reaper, directory, runtime_settings(wanted), _protect())
         self.tools = Tools(loop=self.loop, reaper=reaper, door=door, directory=directory)
         self.container = Container(self.tools, wanted, self._publish, self._finish)
-        self.server = Server(self.container, self._end)
+        self.server = Server(self.container, self._removed)
         self._failure: PyruncError | None = None
-        self._has_left = False
+        self._has_left = self._has_withdrawn = False
 
     def run(self) -> None:
         write_atomically(self._pid_path, str(posix.getpid()).encode(), 0o600)
@@ -199,6 +199,21 @@ class Shim:
         self.server.publish("gone", {})
         self._linger(_LAST_WORDS_SECONDS)
 
+    def _removed(self) -> None:
+        self._withdraw()
+        self._end()
+
+    def _withdraw(self) -> None:
+        """Another shim may take our place in the directory, or somebody remove it, as soon as the socket is
+        gone: that is the last file we touch."""
+        if not self._has_withdrawn:
+            self._has_withdrawn = True
+            try:
+                posix.unlink(self._pid_path)
+            except FileNotFoundError:  # whoever began us has taken it away
+                pass
+            self.server.withdraw()
+
     def _linger(self, seconds: float) -> None:
         """Executions that ended with the container get the time to be told, and what the runtime was asked to
         do is answered: a kill may be done long after the container."""
@@ -213,15 +228,11 @@ class Shim:
         self.loop.after(_LAST_ANSWERS_SECONDS, look)
 
     def _leave(self) -> None:
-        """Nothing is to be asked here any more, and another shim may take our place in the directory, or
-        somebody remove it as soon as the socket is gone: that is the last file we touch. What the container
-        said last goes to its readers, however slow they are."""
+        """Nothing is to be asked here any more. What the container said last goes to its readers, however
+        slow they are."""
         self._has_left = True
         self.container.log.close()
-        try:
-            posix.unlink(self._pid_path)
-        except FileNotFoundError:  # whoever began us has taken it away
-            pass
+        self._withdraw()
         self.server.close()
         self.server.when_idle(self.loop.stop)
 

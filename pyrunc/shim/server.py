@@ -94,18 +94,25 @@ class Server:
         posix.set_blocking(self._listener, False)
         self.tools.loop.watch(self._listener, EPOLLIN, self._accept)
 
+    def withdraw(self) -> None:
+        """Nobody finds us any more, and what is held for the container is free; who is connected is still
+        answered."""
+        while self.held:
+            posix.close(self.held.pop())
+        path, self._path = self._path, ""
+        if path:
+            try:
+                posix.unlink(path)
+            except FileNotFoundError:
+                pass
+
     def close(self) -> None:
         """No socket, no connection: who waits for an answer reads the end."""
-        try:
-            posix.unlink(self._path)  # first: who is refused takes the shim for one that has left nothing
-        except FileNotFoundError:
-            pass
+        self.withdraw()  # first: who is refused takes the shim for one that has left nothing
         self.tools.loop.forget(self._listener)
         posix.close(self._listener)
         for connection in list(self._connections):
             self._hang_up(connection)
-        while self.held:
-            posix.close(self.held.pop())
 
     def publish(self, event: str, more: dict[str, Any]) -> None:
         """To all who subscribed. One that doesn't read is dropped: it sees that, and can ask again."""
@@ -453,9 +460,9 @@ def _delete(server: Server, request: Request) -> None:
 
     def deleted(outcome: Outcome) -> None:
         server.is_deleting = False
-        request.settle(outcome.error)
         if outcome.error is None or not container.is_alive:
-            server.removed()
+            server.removed()  # first: another container may have our directory as soon as this is answered
+        request.settle(outcome.error)
 
     if container.is_busy:
         container.stop(9, 0, ended)

@@ -73,6 +73,15 @@ def test_it_outlives_who_started_it_and_is_the_parent_of_the_init(runtime, bundl
     until(lambda: state_of(pid) in "ZX", "the shim ends")
 
 
+def test_the_next_of_that_name_keeps_its_files(runtime, bundle):
+    """The shim before it may not have ended yet, but has let go of the directory."""
+    for _ in range(3):
+        runtime.run(bundle, "sleep", "1000", options=("--detach", "--shim")).ok()
+        time.sleep(0.3)  # for whatever the one before still does
+        assert protocol.call(f"{runtime.root}/@shims/{bundle.id}", "status")["status"]["status"] == "running"
+        runtime.delete(bundle, force=True).ok()
+
+
 def test_create_then_start(runtime, bundle):
     runtime.create(bundle, "sh", "-c", "echo started; sleep 1000", options=("--shim",)).ok()
     assert runtime.status(bundle) == "created"

@@ -11,7 +11,7 @@ from support.engine import IMAGE
     [
         (("tag", "nosuch", "x:1"), "No such image: nosuch:latest"),
         (("history", "nosuch:1"), "No such image: nosuch:1"),
-        (("rmi", "0123456789ab"), "No such image: 0123456789ab:latest"),
+        (("rmi", "0123456789ab"), "No such image: 0123456789ab"),
         (("push", "localhost:1/nosuch"), "An image does not exist locally with the tag: localhost:1/nosuch"),
         (("network", "create", "bridge"), "operation is not permitted on predefined bridge network"),
         (("network", "create", "host"), "operation is not permitted on predefined host network"),
@@ -24,7 +24,10 @@ from support.engine import IMAGE
 )
 def test_an_error_is_dockers(docker, words, said):
     lines = docker.fails(*words).splitlines()
-    assert lines[0].removeprefix("Error response from daemon: ").startswith(said)
+    words = (
+        lines[0].removeprefix("Error response from daemon: ").removeprefix("Error: ")
+    )  # older clients' own
+    assert words.startswith(said)
 
 
 def test_what_was_imported_says_so(docker):
