@@ -1,4 +1,4 @@
-"""plan.ops, makeops, rareops: how an operation is done is found by its name alone."""
+"""Operations (plan.ops, makeops, rareops): how an operation is done is found by its name alone."""
 
 import pytest
 
