@@ -308,8 +308,8 @@ ROWS = (
         proof=(
             Edit(
                 module="child/rootfs.py",
-                old="def write_sysctl(op: ops.WriteSysctl, _child: Child) -> None:\n",
-                new="def write_sysctl(op: ops.WriteSysctl, child: Child) -> None:\n"
+                old="def write_sysctl(op: makeops.WriteSysctl, _child: Child) -> None:\n",
+                new="def write_sysctl(op: makeops.WriteSysctl, child: Child) -> None:\n"
                 '    fd = posix.open(f"proc/sys/{op.path}", posix.O_WRONLY, dir_fd=child.root)\n'
                 "    posix.write(fd, op.value.encode())\n"
                 "    return\n",
@@ -358,7 +358,7 @@ ROWS = (
         tests=("container/test_process.py::test_a_user_out_of_range",),
         proof=(
             Edit(
-                module="oci/validate.py",
+                module="oci/processrules.py",
                 old="        if number > LAST_ID:\n",
                 new="        if number > 2 * LAST_ID:\n",
             ),
